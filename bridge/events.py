@@ -1,0 +1,106 @@
+"""What Client puts on its queue: one frozen dataclass an event. Read them from one thread, in order."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from .errors import BridgeError
+from .messages import Artefact, EngineState, JobInfo, JobList, Preview, Progress, Welcome
+
+
+@dataclass(frozen=True)
+class Connected:
+    """The engine answered Hello. Comes again after a reconnect; `new_epoch` says that the engine was restarted."""
+
+    welcome: Welcome
+    new_epoch: bool
+
+
+@dataclass(frozen=True)
+class Disconnected:
+    """The engine does not answer (it is tried again), or `final`: it will not be tried again."""
+
+    error: BridgeError
+    final: bool
+
+
+@dataclass(frozen=True)
+class EngineChanged:
+    state: EngineState
+
+
+@dataclass(frozen=True)
+class Uploading:
+    """Latest only. Counts over all inputs of the job that the engine did not have."""
+
+    job: str
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class JobChanged:
+    """A job's state changed, or this is the answer to subscribe/get/cancel."""
+
+    info: JobInfo
+
+
+@dataclass(frozen=True)
+class JobsListed:
+    jobs: JobList
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """Latest only, per job."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """Latest only, per job. frames: one buffer a BufferSpec of preview.buffers, already checked."""
+
+    preview: Preview
+    frames: tuple[memoryview, ...]
+
+
+@dataclass(frozen=True)
+class Fetching:
+    """Latest only: how much of a finished job's artefacts is here."""
+
+    job: str
+    done_bytes: int
+    total_bytes: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A job ended well and all its artefacts are here."""
+
+    result: Result
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A job, or the attempt to submit or fetch it, ended badly. error is typed (Cancelled, WorkerDied, BadMasks, QuotaReached...)."""
+
+    job: str
+    error: BridgeError
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished job: `data[name]` holds the bytes of artefact `name`; arrays are little-endian, C order (see Artefact).
+
+    Method "views": vertices f4 (V, 3), faces i4 (F, 3), corner_uvs f4 (F, 3, 2), base_color image/png,
+    cameras application/json: [{name, width, height, fx, fy, cx, cy, world_from_camera: 4 rows of 4 (OpenCV axes)}, ...].
+    """
+
+    info: JobInfo
+    artefacts: Mapping[str, Artefact]
+    data: Mapping[str, memoryview]
+
+
+Event = (Connected | Disconnected | EngineChanged | Uploading | JobChanged | JobsListed | Progressed | Previewed
+         | Fetching | Finished | Failed)

@@ -1,0 +1,69 @@
+"""What a person may ask of a job: one frozen dataclass a method, every knob once, default, unit and tip beside it.
+
+They live in the bridge because both sides need them: the panels are built from them, the command line
+is built from them, and the engine checks what arrives against them (docs/decisions/0001).
+"""
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from .errors import BadSettings
+
+QUALITIES = ("draft", "normal", "high")
+MIN_FACES, MAX_FACES = 500, 200_000
+TEXTURE_SIZES_PX = (512, 1024, 2048, 4096)
+
+
+def _knob(default: Any, tip: str, **limits: Any) -> Any:
+    """A field whose metadata (`tip`, `low`, `high`, `choices`, `label`, `unit`) panels and parsers are built from."""
+    return field(default=default, metadata={"tip": tip, **limits})
+
+
+@dataclass(frozen=True)
+class ViewsSettings:
+    """Method "views": a mesh from a few views with known cameras."""
+
+    quality: str = _knob("normal", "How much time to spend: draft for a first look, high for the final mesh",
+                         label="Quality", choices=QUALITIES)
+    face_budget: int = _knob(20_000, "Largest number of triangles in the result",
+                             label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
+    texture_px: int = _knob(2048, "Width and height of the base colour texture",
+                            label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
+
+
+METHODS: dict[str, type] = {"views": ViewsSettings}
+S = TypeVar("S")
+
+
+def settings_from_mapping(kind: type[S], given: Mapping[str, Any]) -> S:
+    """Check `given` name by name and build `kind`. Absent names keep their defaults.
+
+    Raises BadSettings for an unknown name, a wrong type, or a value outside its range or choices.
+    """
+    knobs = {knob.name: knob for knob in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for name, value in given.items():
+        if name not in knobs:
+            raise BadSettings(f"There is no setting called {name!r}.", f"Known: {', '.join(knobs)}.")
+        _check_value(knobs[name], value)
+    return kind(**given)
+
+
+def _check_value(knob: dataclasses.Field[Any], value: Any) -> None:
+    wanted = type(knob.default)
+    if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not wanted:
+        raise BadSettings(f"{knob.name} must be {wanted.__name__}, not {type(value).__name__}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BadSettings(f"{knob.name} must be a finite number.")
+    choices = knob.metadata.get("choices")
+    if choices and value not in choices:
+        raise BadSettings(f"{knob.name} is {value!r}.", f"Choose one of {', '.join(map(str, choices))}.")
+    low, high = knob.metadata.get("low"), knob.metadata.get("high")
+    if low is not None and value < low or high is not None and value > high:
+        raise BadSettings(f"{knob.name} is {value}.", f"Choose a value from {low} to {high}.")

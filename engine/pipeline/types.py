@@ -1,0 +1,137 @@
+"""The nouns of the pipeline. Frozen; every array says shape, dtype, range and frame.
+
+World = Blender's world (right-handed, Z up, scene units). Cameras = OpenCV (x right, y down, z forward,
+pixel centres at +0.5). Arrays in a frozen dataclass are not to be written to after construction.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A pinhole camera. Distortion is gone by the time a Camera exists: images.py undistorts when it loads.
+
+    width, height: pixels. fx, fy, cx, cy: pixels, origin at the TOP left corner of the top left pixel.
+    world_from_camera: (4, 4) float64, rigid, OpenCV camera axes -> Blender's world.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    world_from_camera: np.ndarray
+
+    @property
+    def centre(self) -> np.ndarray:
+        """(3,) float64, world."""
+        return self.world_from_camera[:3, 3]
+
+    @property
+    def camera_from_world(self) -> np.ndarray:
+        """(4, 4) float64: inverse of a rigid motion."""
+        rotation = self.world_from_camera[:3, :3].T
+        inverse = np.eye(4)
+        inverse[:3, :3] = rotation
+        inverse[:3, 3] = -rotation @ self.world_from_camera[:3, 3]
+        return inverse
+
+    @property
+    def intrinsics(self) -> np.ndarray:
+        """(3, 3) float64 K."""
+        return np.array([[self.fx, 0, self.cx], [0, self.fy, self.cy], [0, 0, 1]], dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class View:
+    """One image and the camera it was taken with.
+
+    name: as the view folder calls it (for messages to a person).
+    image: (H, W, 3) uint8, sRGB, straight (not premultiplied), row 0 on top, undistorted.
+    alpha: (H, W) uint8 or None; the image's own alpha or a given mask, 255 = object.
+    valid: (H, W) bool or None (= everywhere); False where undistortion had no pixel to bring.
+    """
+
+    name: str
+    camera: Camera
+    image: np.ndarray
+    alpha: np.ndarray | None = None
+    valid: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class ViewSet:
+    """All views of one object.
+
+    points: (N, 3) float32, world, sparse points that came with the views, or None.
+    volume: (2, 3) float64, world, low and high corner of a stated working volume, or None.
+    """
+
+    views: tuple[View, ...]
+    points: np.ndarray | None = None
+    volume: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Where the object is in one view.
+
+    values: (H, W) float32 in [0, 1]; 1 = object.
+    source: "alpha", "points", "key" or "centre".
+    confidence: [0, 1]; below 0.5 the person is told to look at it.
+    """
+
+    values: np.ndarray
+    source: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """Triangles. vertices: (V, 3) float32, world. faces: (F, 3) int32, counter-clockwise seen from outside."""
+
+    vertices: np.ndarray
+    faces: np.ndarray
+
+
+@dataclass(frozen=True)
+class UvMesh:
+    """A mesh with texture coordinates at its corners (faces keep their shared vertices across seams).
+
+    corner_uvs: (F, 3, 2) float32 in [0, 1]; (0, 0) is the BOTTOM left corner of the texture.
+    chart_of_face: (F,) int32, which chart a face lies in.
+    """
+
+    mesh: Mesh
+    corner_uvs: np.ndarray
+    chart_of_face: np.ndarray
+
+
+@dataclass(frozen=True)
+class TexturedMesh:
+    """What a job delivers. base_color: (H, W, 3) uint8, sRGB, row 0 on top (= highest v)."""
+
+    mesh: Mesh
+    corner_uvs: np.ndarray
+    base_color: np.ndarray
+
+
+@dataclass(frozen=True)
+class StageTime:
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """mesh and cameras in the same world; stages in the order they ran; warnings are for a person."""
+
+    textured: TexturedMesh
+    cameras: tuple[tuple[str, Camera], ...]
+    device: str
+    stages: tuple[StageTime, ...]
+    warnings: tuple[str, ...] = field(default=())
