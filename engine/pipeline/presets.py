@@ -1,0 +1,36 @@
+"""What "draft", "normal" and "high" mean: one frozen row per quality, units beside the numbers."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...bridge.errors import BadSettings
+
+
+@dataclass(frozen=True)
+class ViewsPreset:
+    """Sizes of the method "views" at one quality.
+
+    working_px: photos are brought down to this many pixels on their longer side.
+    cutout_px: longer side at which the object is cut out of a photo that has no mask of its own.
+    grid: cells along the longest side of the working volume.
+    smooth_rounds: rounds of surface smoothing (a round is one step in and one step out: it does not shrink).
+    """
+
+    working_px: int
+    cutout_px: int
+    grid: int
+    smooth_rounds: int
+
+
+VIEWS_PRESETS: dict[str, ViewsPreset] = {
+    "draft": ViewsPreset(working_px=640, cutout_px=400, grid=96, smooth_rounds=4),
+    "normal": ViewsPreset(working_px=1200, cutout_px=640, grid=176, smooth_rounds=6),
+    "high": ViewsPreset(working_px=2048, cutout_px=960, grid=288, smooth_rounds=8),
+}
+
+
+def views_preset(quality: str) -> ViewsPreset:
+    """The row of a quality name. Raises BadSettings for a name that is not in the table."""
+    if quality not in VIEWS_PRESETS:
+        raise BadSettings(f"There is no quality called {quality!r}.", f"Choose one of {', '.join(VIEWS_PRESETS)}.")
+    return VIEWS_PRESETS[quality]
