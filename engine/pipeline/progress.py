@@ -45,6 +45,10 @@ class Stage:
         self.done += pieces
         self.report()
 
+    def warn(self, text: str) -> None:
+        """Tell the person something that does not stop the run; it comes with the result."""
+        self._run.warn(text)
+
     def report(self) -> None:
         self._run.report(StageProgress(self.name, self._index, len(self._run.stage_names), self.done, self.total,
                                        self._unit, self.seconds))

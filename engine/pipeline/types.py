@@ -82,12 +82,25 @@ class Mask:
 
     values: (H, W) float32 in [0, 1]; 1 = object.
     source: "alpha", "points", "key" or "centre".
-    confidence: [0, 1]; below 0.5 the person is told to look at it.
+    confidence: [0, 1]; below 0.5 the person is told to look at it; 0: this view is left out of the shape.
     """
 
     values: np.ndarray
     source: str
     confidence: float
+
+
+@dataclass(frozen=True)
+class Field:
+    """Samples of a soft solid on a regular grid; the surface is where the value is 0.5, inside is above.
+
+    values: (X, Y, Z) float32 in [0, 1]; sample (i, j, k) lies at origin + spacing * (i, j, k).
+    origin: (3,) float64, world. spacing: world units, the same along all axes.
+    """
+
+    values: np.ndarray
+    origin: np.ndarray
+    spacing: float
 
 
 @dataclass(frozen=True)
