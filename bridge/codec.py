@@ -85,7 +85,8 @@ def encode(message: Any, *, id: str = "", re: str = "", frames: Sequence[Bytes] 
     return [raw, *(flat_bytes(frame) for frame in frames)]
 
 
-def decode(parts: Sequence[Bytes], accept: Registry, limits: Limits = DEFAULT_LIMITS, check_hash: bool = True) -> Envelope:
+def decode(parts: Sequence[Bytes], accept: Registry, limits: Limits = DEFAULT_LIMITS,
+           check_hash: bool = True) -> Envelope:
     """Read a whole message. Raises BadHeader, BadFrame or VersionMismatch and nothing else."""
     return decode_body(decode_header(parts, limits), parts[1:], accept, limits, check_hash)
 
@@ -213,7 +214,7 @@ def _converter(hint: Any, name: str, choices: Sequence[str] | None = None) -> Co
     if origin in (types.UnionType, typing.Union) and len(arguments) == 2 and type(None) in arguments:
         present = _converter(next(a for a in arguments if a is not type(None)), name)
         return lambda value, where: None if value is None else present(value, where)
-    if origin is not None and issubclass(origin, Mapping):
+    if isinstance(origin, type) and issubclass(origin, Mapping):
         return _object
     raise TypeError(f"{name}: the codec does not know the type {hint!r}")
 
