@@ -1,0 +1,17 @@
+"""The rasteriser: triangles to pixels, on the CPU and on CUDA, from one kernel source (NVIDIA Warp).
+
+rasterize.py    which triangle is nearest at each pixel, with barycentric weights and depth (+ its slow twin, reference.py)
+interpolate.py  vertex attributes to pixels
+depth.py        depth map of a mesh seen by a Camera
+observe.py      what a set of views sees at surface points, and one colour out of it (used by the bake)
+backend.py      how kernels are compiled and launched
+
+Clip space here: x right, y DOWN, so that row 0 is the top of the image (y = -1) and, in UV space, the highest v.
+"""
+from __future__ import annotations
+
+from .depth import clip_from_camera, depth_map
+from .interpolate import interpolate
+from .rasterize import Fragments, rasterize
+
+__all__ = ["Fragments", "clip_from_camera", "depth_map", "interpolate", "rasterize"]
