@@ -214,7 +214,7 @@ def _converter(hint: Any, name: str, choices: Sequence[str] | None = None) -> Co
     if origin in (types.UnionType, typing.Union) and len(arguments) == 2 and type(None) in arguments:
         present = _converter(next(a for a in arguments if a is not type(None)), name)
         return lambda value, where: None if value is None else present(value, where)
-    if isinstance(origin, type) and issubclass(origin, Mapping):
+    if origin is Mapping:
         return _object
     raise TypeError(f"{name}: the codec does not know the type {hint!r}")
 

@@ -22,7 +22,8 @@ _COLMAP_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
 _COLMAP_SUFFIXES = (".bin", ".txt")
 _MAX_CAMERA_FILE_BYTES = 64 * 1024**2
 _NAMES_TOLD = 4
-_ACCEPTED = "A view folder holds transforms.json, a COLMAP model (sparse/0) or a Middlebury *_par.txt beside its pictures."
+_ACCEPTED = ("A view folder holds transforms.json, a COLMAP model (sparse/0) or a Middlebury *_par.txt "
+             "beside its pictures.")
 
 
 def collect_view_folder(folder: Path) -> dict[str, Path]:
@@ -73,7 +74,8 @@ def _not_a_view_folder(folder: Path) -> BadFolder:
 
 
 def _missing(folder: Path, camera_file: str, names: list[str]) -> BadFolder:
-    told = ", ".join(names[:_NAMES_TOLD]) + (f" and {len(names) - _NAMES_TOLD} more" if len(names) > _NAMES_TOLD else "")
+    rest = len(names) - _NAMES_TOLD
+    told = ", ".join(names[:_NAMES_TOLD]) + (f" and {rest} more" if rest > 0 else "")
     return BadFolder(f"{camera_file} in {folder} names files that are not there: {told}.",
                      f"Put them back, or take them out of {camera_file}.")
 
@@ -128,7 +130,7 @@ def _is_name(value: Any) -> bool:
 
 
 def _find_named(folder: Path, name: str, is_image: bool) -> Path | None:
-    """NeRF-synthetic leaves the suffix out; files made on Windows may hold backslashes; pictures get converted later."""
+    """NeRF-synthetic leaves the suffix out; Windows writes backslashes; pictures get converted later."""
     for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
         as_is = folder / spelling
         if as_is.is_file():
