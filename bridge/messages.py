@@ -19,7 +19,7 @@ TERMINAL_STATES = ("done", "failed", "cancelled")
 class Limits:
     """Announced in Welcome; the client checks them before it sends, the engine when it receives."""
 
-    header_bytes: int = 256 * 1024
+    header_bytes: int = 1024 * 1024        # room for inputs_per_job InputRefs with labels of usual length
     chunk_bytes: int = 1024 * 1024
     credits: int = 4                       # chunks in flight per transfer
     blob_bytes: int = 2 * 1024**3
