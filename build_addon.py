@@ -78,7 +78,8 @@ def this_platform() -> str:
     import platform
 
     system = {"Linux": "linux", "Darwin": "macos", "Windows": "windows"}.get(platform.system(), platform.system())
-    machine = {"x86_64": "x64", "amd64": "x64", "arm64": "arm64", "aarch64": "arm64"}.get(platform.machine().lower(), "")
+    machines = {"x86_64": "x64", "amd64": "x64", "arm64": "arm64", "aarch64": "arm64"}
+    machine = machines.get(platform.machine().lower(), platform.machine())
     name = f"{system}-{machine}"
     if name not in PLATFORMS:
         raise BuildError(f"There is no zip for {name}. Known: {', '.join(PLATFORMS)}.")
@@ -121,12 +122,13 @@ def check_versions(root: Path) -> str:
     if len(set(versions.values())) != 1:
         listed = ", ".join(f"{name} says {version}" for name, version in versions.items())
         raise BuildError(f"The versions disagree: {listed}. Set them to the same one.")
-    described = re.search(r"protocol version:?\s+(\d+)", _text(root / "docs" / "protocol.md"), re.IGNORECASE)
-    if described is None or int(described[1]) != constants.get("PROTOCOL_VERSION"):
-        raise BuildError(f"bridge/__init__.py speaks protocol version {constants.get('PROTOCOL_VERSION')}, docs/protocol.md "
-                         f"describes {described[1] if described else 'none'}. A change of one changes the other.")
+    found = re.search(r"protocol version:?\s+(\d+)", _text(root / "docs" / "protocol.md"), re.IGNORECASE)
+    spoken, described = constants.get("PROTOCOL_VERSION"), int(found[1]) if found else None
+    if described is None or described != spoken:
+        raise BuildError(f"bridge/__init__.py speaks protocol version {spoken}, docs/protocol.md describes "
+                         f"{described}. Change both together.")
     if f"\npyzmq=={PYZMQ_VERSION}\n" not in "\n" + _text(root / "constraints.txt"):
-        raise BuildError(f"constraints.txt must pin pyzmq=={PYZMQ_VERSION}, the wheel that build_addon.py puts into the zips.")
+        raise BuildError(f"constraints.txt must pin pyzmq=={PYZMQ_VERSION}, the version that goes into the zips.")
     return versions["pyproject.toml"]
 
 
@@ -148,7 +150,7 @@ def fetch_wheel(generation: Generation, platform: str, cache: Path) -> Path:
                 raise BuildError(f"pip fetched {got} where {wheel.name} was expected.")
             (Path(folder) / wheel.name).replace(wheel)
     if hashlib.sha256(wheel.read_bytes()).hexdigest() != WHEEL_SHA256[tags]:
-        raise BuildError(f"{wheel} is not the file whose sha256 is pinned in build_addon.py. Delete it and build again.")
+        raise BuildError(f"{wheel} has another sha256 than the one pinned in build_addon.py. Delete it and try again.")
     return wheel
 
 
@@ -181,7 +183,8 @@ def stage(root: Path, generation: Generation, platform: str, wheel: Path, folder
 def manifest_for(manifest: Mapping[str, Any], generation: Generation, platform: str, wheel_name: str) -> dict[str, Any]:
     """The checkout's manifest with what differs from zip to zip set."""
     made = {key: value for key, value in manifest.items() if key not in ("build", "blender_version_max")}
-    made |= {"blender_version_min": generation.blender_min, "platforms": [platform], "wheels": [f"./wheels/{wheel_name}"]}
+    made |= {"blender_version_min": generation.blender_min, "platforms": [platform],
+             "wheels": [f"./wheels/{wheel_name}"]}
     if generation.blender_max:
         made["blender_version_max"] = generation.blender_max
     return made

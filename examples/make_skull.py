@@ -62,8 +62,8 @@ def main() -> None:
     (arguments.out / "images").mkdir(parents=True, exist_ok=True)
     for old in (arguments.out / "images").glob("*.jpg"):
         old.unlink()
-    center = volume.mean(axis=0)
-    names = spread_views({name: placement.place(pose[None, :, 3])[0] - center for name, pose in poses.items()}, arguments.count)
+    rays = {name: placement.place(pose[None, :, 3])[0] - volume.mean(axis=0) for name, pose in poses.items()}
+    names = spread_views(rays, arguments.count)
     camera = next(iter(model.cameras.values()))
     size = resize_photos(arguments.photos, arguments.out / "images", names, arguments.width)
     (arguments.out / "transforms.json").write_text(
@@ -71,7 +71,7 @@ def main() -> None:
                         {name: placed_pose(placement, poses[name]) for name in names}, volume), encoding="utf-8")
     write_ply(arguments.out / "points.ply", placed, colors)
     total = sum(path.stat().st_size for path in arguments.out.rglob("*") if path.is_file())
-    print(f"{len(names)} photos of {size[0]} x {size[1]}, {len(placed)} points, {total / 1e6:.2f} MB in {arguments.out}")
+    print(f"{len(names)} photos of {size[0]} x {size[1]}, {len(placed)} points, {total / 1e6:.2f} MB: {arguments.out}")
     print(f"volume {np.round(volume, 4).tolist()}")
 
 
@@ -86,7 +86,7 @@ def world_from_camera(image: ColmapImage) -> np.ndarray:
 
 
 def clean_points(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(N, 3) float64 points and (N, 3) uint8 colours: seen from 3 photos or more, within 1 px, none far from the others."""
+    """Points (N, 3) float64 and colours (N, 3) uint8: seen by 3 photos or more, off by less than 1 px, none astray."""
     data = path.read_bytes()
     at, rows = 8, []
     for _ in range(struct.unpack_from("<Q", data)[0]):
@@ -147,14 +147,18 @@ def working_volume(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return volume, np.array([*volume[:, :2].mean(axis=0), floor])
 
 
-def spread_views(centers: dict[str, np.ndarray], count: int) -> list[str]:
-    """The front photo, then again and again the photo whose direction is farthest from all chosen ones; sorted."""
-    directions = {name: center / np.linalg.norm(center) for name, center in centers.items()}
-    chosen = [FRONT_PHOTO]
-    while len(chosen) < min(count, len(directions)):
-        chosen.append(max(sorted(set(directions) - set(chosen)),
-                          key=lambda name: min(np.linalg.norm(directions[name] - directions[other]) for other in chosen)))
-    return sorted(chosen)
+def spread_views(rays: dict[str, np.ndarray], count: int) -> list[str]:
+    """The front photo, then again and again the photo whose direction is farthest from all chosen ones; sorted.
+
+    rays: from the middle of the object to each camera, any length.
+    """
+    names = sorted(rays)
+    directions = np.array([rays[name] / np.linalg.norm(rays[name]) for name in names])
+    chosen = [names.index(FRONT_PHOTO)]
+    while len(chosen) < min(count, len(names)):
+        apart = np.linalg.norm(directions[:, None] - directions[None, chosen], axis=2).min(axis=1)
+        chosen.append(int(apart.argmax()))
+    return sorted(names[index] for index in chosen)
 
 
 def resize_photos(source: Path, target: Path, names: list[str], width: int) -> tuple[int, int]:
@@ -179,10 +183,12 @@ def transforms_text(parameters: tuple[float, ...], full: tuple[int, int], size: 
     """transforms.json in nerfstudio's spelling. parameters: COLMAP's SIMPLE_RADIAL (f, cx, cy, k1) at size `full`."""
     focal, cx, cy, k1 = parameters
     scale_x, scale_y = size[0] / full[0], size[1] / full[1]
-    frames = [{"file_path": f"images/{name}", "transform_matrix": np.round(pose, 8).tolist()} for name, pose in poses.items()]
+    frames = [{"file_path": f"images/{name}", "transform_matrix": np.round(pose, 8).tolist()}
+              for name, pose in poses.items()]
     head = {"camera_model": "OPENCV", "w": size[0], "h": size[1],
             "fl_x": round(focal * scale_x, 4), "fl_y": round(focal * scale_y, 4),
-            "cx": round(cx * scale_x, 4), "cy": round(cy * scale_y, 4), "k1": round(k1, 8), "k2": 0.0, "p1": 0.0, "p2": 0.0,
+            "cx": round(cx * scale_x, 4), "cy": round(cy * scale_y, 4),
+            "k1": round(k1, 8), "k2": 0.0, "p1": 0.0, "p2": 0.0,
             "ply_file_path": "points.ply", "slipcast_volume": np.round(volume, 5).tolist()}
     lines = ",\n    ".join(json.dumps(frame) for frame in frames)
     return json.dumps(head, indent=2)[:-2] + f',\n  "frames": [\n    {lines}\n  ]\n}}\n'
@@ -191,8 +197,10 @@ def transforms_text(parameters: tuple[float, ...], full: tuple[int, int], size: 
 def write_ply(path: Path, points: np.ndarray, colors: np.ndarray) -> None:
     rows = np.zeros(len(points), dtype=[("xyz", "<f4", 3), ("rgb", "u1", 3)])
     rows["xyz"], rows["rgb"] = points, colors
-    names = [f"property float {axis}\n" for axis in "xyz"] + [f"property uchar {name}\n" for name in ("red", "green", "blue")]
-    header = f"ply\nformat binary_little_endian 1.0\nelement vertex {len(points)}\n{''.join(names)}end_header\n"
+    lines = ["ply", "format binary_little_endian 1.0", f"element vertex {len(points)}",
+             *(f"property float {axis}" for axis in "xyz"),
+             *(f"property uchar {channel}" for channel in ("red", "green", "blue")), "end_header", ""]
+    header = "\n".join(lines)
     path.write_bytes(header.encode("ascii") + rows.tobytes())
 
 
