@@ -52,7 +52,9 @@ def declared_modules() -> set[str]:
     """Top-level modules of the distributions that pyproject.toml names as dependencies."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     declared = {normal(entry.split(">")[0].split("=")[0]) for entry in project["dependencies"]}
-    return {module for module, names in packages_distributions().items() if declared & {normal(name) for name in names}}
+    installed = {module for module, names in packages_distributions().items() if declared & set(map(normal, names))}
+    # Python 3.11 does not list a module that is one compiled file (xatlas); those are named as their distribution.
+    return installed | {name.replace("-", "_") for name in declared}
 
 
 def normal(name: str) -> str:
