@@ -11,7 +11,7 @@ Clip space here: x right, y DOWN, so that row 0 is the top of the image (y = -1)
 from __future__ import annotations
 
 from .depth import clip_from_camera, depth_map
-from .interpolate import interpolate
+from .interpolate import interpolate, interpolate_at
 from .rasterize import Fragments, rasterize
 
-__all__ = ["Fragments", "clip_from_camera", "depth_map", "interpolate", "rasterize"]
+__all__ = ["Fragments", "clip_from_camera", "depth_map", "interpolate", "interpolate_at", "rasterize"]
