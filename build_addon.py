@@ -122,7 +122,7 @@ def check_versions(root: Path) -> str:
     if len(set(versions.values())) != 1:
         listed = ", ".join(f"{name} says {version}" for name, version in versions.items())
         raise BuildError(f"The versions disagree: {listed}. Set them to the same one.")
-    found = re.search(r"protocol version:?\s+(\d+)", _text(root / "docs" / "protocol.md"), re.IGNORECASE)
+    found = re.search(r"protocol,?\s+version:?\s+(\d+)", _text(root / "docs" / "protocol.md"), re.IGNORECASE)
     spoken, described = constants.get("PROTOCOL_VERSION"), int(found[1]) if found else None
     if described is None or described != spoken:
         raise BuildError(f"bridge/__init__.py speaks protocol version {spoken}, docs/protocol.md describes "
