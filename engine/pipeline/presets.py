@@ -12,20 +12,22 @@ class ViewsPreset:
 
     working_px: photos are brought down to this many pixels on their longer side.
     cutout_px: longer side at which the object is cut out of a photo that has no mask of its own.
+    silhouette_px: masks are brought down to this many pixels on their longer side for the shape.
     grid: cells along the longest side of the working volume.
     smooth_rounds: rounds of surface smoothing (a round is one step in and one step out: it does not shrink).
     """
 
     working_px: int
     cutout_px: int
+    silhouette_px: int
     grid: int
     smooth_rounds: int
 
 
 VIEWS_PRESETS: dict[str, ViewsPreset] = {
-    "draft": ViewsPreset(working_px=640, cutout_px=400, grid=96, smooth_rounds=4),
-    "normal": ViewsPreset(working_px=1200, cutout_px=640, grid=176, smooth_rounds=6),
-    "high": ViewsPreset(working_px=2048, cutout_px=960, grid=288, smooth_rounds=8),
+    "draft": ViewsPreset(working_px=640, cutout_px=400, silhouette_px=512, grid=96, smooth_rounds=4),
+    "normal": ViewsPreset(working_px=1200, cutout_px=640, silhouette_px=1024, grid=176, smooth_rounds=6),
+    "high": ViewsPreset(working_px=2048, cutout_px=960, silhouette_px=1536, grid=288, smooth_rounds=8),
 }
 
 
