@@ -129,3 +129,10 @@ def test_the_bridge_and_the_engine_server_load_no_torch_no_numpy_no_bpy():
     loaded = loaded_after("import slipcast.bridge.client, slipcast.engine.server, slipcast.engine.__main__")
     assert not {"bpy", "torch", "numpy", "cv2", "scipy"} & loaded
     assert "zmq" in loaded
+
+
+def test_the_packages_that_are_installed_are_the_packages_there_are():
+    setup = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    inits = [path.parent for wing in (*WINGS, "bench") for path in (ROOT / wing).rglob("__init__.py")]
+    there = {"slipcast", *(".".join(("slipcast", *folder.relative_to(ROOT).parts)) for folder in inits)}
+    assert set(setup["packages"]) == there

@@ -1,0 +1,1 @@
+"""Quality and speed, measured. Each module is a program: python -m slipcast.bench.<name>."""
