@@ -83,7 +83,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """A job, or the attempt to submit or fetch it, ended badly. error is typed (Cancelled, WorkerDied, BadMasks, QuotaReached...)."""
+    """A job, or the attempt to submit or fetch it, ended badly. error is typed (Cancelled, WorkerDied, BadMasks...)."""
+
+    job: str
+    error: BridgeError
+
+
+@dataclass(frozen=True)
+class TurnedDown:
+    """A request (cancel, get, forget; job "" for list_jobs) came to nothing. The job itself is as it was."""
 
     job: str
     error: BridgeError
@@ -91,10 +99,11 @@ class Failed:
 
 @dataclass(frozen=True)
 class Result:
-    """A finished job: `data[name]` holds the bytes of artefact `name`; arrays are little-endian, C order (see Artefact).
+    """A finished job: `data[name]` holds the bytes of artefact `name`; arrays are little-endian, C order (Artefact).
 
     Method "views": vertices f4 (V, 3), faces i4 (F, 3), corner_uvs f4 (F, 3, 2), base_color image/png,
-    cameras application/json: [{name, width, height, fx, fy, cx, cy, world_from_camera: 4 rows of 4 (OpenCV axes)}, ...].
+    cameras application/json: [{name, width, height, fx, fy, cx, cy,
+    world_from_camera: 4 rows of 4 (OpenCV axes)}, ...].
     """
 
     info: JobInfo
@@ -103,4 +112,4 @@ class Result:
 
 
 Event = (Connected | Disconnected | EngineChanged | Uploading | JobChanged | JobsListed | Progressed | Previewed
-         | Fetching | Finished | Failed)
+         | Fetching | Finished | Failed | TurnedDown)
