@@ -1,0 +1,1 @@
+"""Everything that imports bpy. Talks to the engine through bridge only."""

@@ -1,0 +1,190 @@
+"""`blender -c slipcast batch FOLDER -o OUT`, and the same as a function for the bpy module and `blender -b`.
+
+    from bl_ext.user_default.slipcast.addon import cli
+    exit_code = cli.batch(["FOLDER", "-o", "OUT", "--quality", "draft"])
+
+Exit code 0: all folders done; 1: some failed; 2: bad usage. It opens new, empty files: the open one is left.
+"""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..bridge import VERSION
+from ..bridge.errors import BadFolder, BadOutput, BridgeError
+from ..bridge.folders import find_view_folders
+from ..bridge.settings import ViewsSettings, settings_from_mapping
+from . import pump
+from .job import GenerateRequest, Outcome
+from .scene.results import Placement
+from .terminal import ProgressLines
+
+log = logging.getLogger(__name__)
+
+COMMAND = "slipcast"
+ALL_DONE, SOME_FAILED, BAD_USAGE = 0, 1, 2
+REPORT_NAME = "report.json"
+
+_handle: Any = None     # of the registered command
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderReport:
+    """One line of the table. error is None when it went well; then blend and glb are there."""
+
+    folder: Path
+    seconds: float
+    outcome: Outcome | None = None
+    blend: Path | None = None
+    glb: Path | None = None
+    error: BridgeError | None = None
+
+
+def main(argv: Sequence[str]) -> int:
+    """What `blender -c slipcast ...` runs; returns the exit code."""
+    if argv and argv[0] == "batch":
+        return batch(argv[1:])
+    print("usage: blender -c slipcast batch FOLDER -o OUT [--quality ...]", file=sys.stderr)
+    return ALL_DONE if argv and argv[0] in ("-h", "--help") else BAD_USAGE
+
+
+def batch(argv: Sequence[str]) -> int:
+    """Make a .blend and a .glb of each view folder in a folder; go on after a failure; write report.json."""
+    try:
+        given = _parser().parse_args(list(argv))
+    except SystemExit as ending:  # argparse has said why
+        return BAD_USAGE if ending.code else ALL_DONE
+    try:
+        settings = _settings(given)
+        folders = find_view_folders(given.folder)
+        if not folders:
+            raise BadFolder(f"There is no view folder in {given.folder}.",
+                            "Give the folder that holds the view folders, not one of them.")
+        _make_folder(given.out)
+    except BridgeError as error:
+        print(f"slipcast: {error}", file=sys.stderr)
+        return BAD_USAGE
+    reports = [_run_one(folder, given, settings) for folder in folders]
+    _write_report(given.out / REPORT_NAME, reports, settings)
+    print(_table(reports))
+    return SOME_FAILED if any(report.error for report in reports) else ALL_DONE
+
+
+def _run_one(folder: Path, given: argparse.Namespace, settings: ViewsSettings) -> FolderReport:
+    started_s = time.monotonic()
+    try:
+        outcome = _generate(folder, given, settings)
+        blend, glb = given.out / f"{folder.name}.blend", given.out / f"{folder.name}.glb"
+        _save(outcome.object_name, blend, glb)
+    except BridgeError as error:
+        log.info("%s failed: %s", folder, error)
+        print(f"slipcast: {folder.name}: {error}", file=sys.stderr)
+        return FolderReport(folder, time.monotonic() - started_s, error=error)
+    return FolderReport(folder, time.monotonic() - started_s, outcome, blend, glb)
+
+
+def _generate(folder: Path, given: argparse.Namespace, settings: ViewsSettings) -> Outcome:
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    placement = Placement(folder.name, target_size=given.target_size, import_cameras=given.import_cameras)
+    pump.session().generate(GenerateRequest(folder.absolute(), settings, placement))
+    with ProgressLines() as lines:
+        return pump.wait_for_job(lines.show)
+
+
+def _save(object_name: str, blend: Path, glb: Path) -> None:
+    """Raises BadOutput when a file cannot be written; a file of an earlier batch is replaced."""
+    try:
+        bpy.ops.wm.save_as_mainfile(filepath=str(blend), check_existing=False, compress=True)
+        bpy.ops.object.select_all(action="DESELECT")
+        bpy.data.objects[object_name].select_set(True)
+        bpy.ops.export_scene.gltf(filepath=str(glb), export_format="GLB", use_selection=True)
+    except (RuntimeError, OSError) as error:
+        raise BadOutput(f"{blend.stem} could not be saved: {error}.",
+                        f"Is there room, and may you write, in {blend.parent}?") from error
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="blender -c slipcast batch", description="Make a .blend and a .glb of each view folder inside FOLDER. "
+        "Exit code 0: all done; 1: some failed; 2: bad usage.")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder that holds view folders")
+    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
+    for knob in dataclasses.fields(ViewsSettings):
+        parser.add_argument(_flag(knob), dest=knob.name, type=type(knob.default), default=knob.default,
+                            choices=knob.metadata.get("choices"),
+                            help=f"{knob.metadata['tip']} (default {knob.default})")
+    parser.add_argument("--target-size", type=float, default=0.0,
+                        help="longest side; 0: as the cameras have it (default)")
+    parser.add_argument("--import-cameras", action="store_true", help="also a Blender camera for each view")
+    return parser
+
+
+def _flag(knob: dataclasses.Field[Any]) -> str:
+    return "--" + knob.metadata.get("label", knob.name).lower().replace(" ", "-")
+
+
+def _settings(given: argparse.Namespace) -> ViewsSettings:
+    names = [knob.name for knob in dataclasses.fields(ViewsSettings)]
+    return settings_from_mapping(ViewsSettings, {name: getattr(given, name) for name in names})
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / f".{REPORT_NAME}.part"
+        probe.write_bytes(b"")
+        probe.unlink()
+    except OSError as error:
+        raise BadOutput(f"Cannot write to {out}: {error.strerror}.", "Choose another folder with -o.") from error
+
+
+def _write_report(path: Path, reports: Sequence[FolderReport], settings: ViewsSettings) -> None:
+    entries = [_entry(report) for report in reports]
+    report = {"slipcast": VERSION, "blender": bpy.app.version_string, "settings": dataclasses.asdict(settings),
+              "done": sum(entry["state"] == "done" for entry in entries), "of": len(entries), "results": entries}
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _entry(report: FolderReport) -> dict[str, Any]:
+    entry: dict[str, Any] = {"folder": str(report.folder), "seconds": round(report.seconds, 3)}
+    if report.error is not None:
+        return entry | {"state": "failed", "error": {"code": report.error.code, "message": report.error.message,
+                                                     "hint": report.error.hint}}
+    assert report.outcome is not None
+    return entry | {"state": "done", "blend": str(report.blend), "glb": str(report.glb),
+                    "vertices": report.outcome.vertices, "faces": report.outcome.faces, "device": report.outcome.device,
+                    "stages": [list(stage) for stage in report.outcome.stages],
+                    "warnings": list(report.outcome.warnings)}
+
+
+def _table(reports: Sequence[FolderReport]) -> str:
+    width = max(len(report.folder.name) for report in reports)
+    lines = [f"{'folder':<{width}}  {'seconds':>8}  {'faces':>8}  result"]
+    for report in reports:
+        faces = f"{report.outcome.faces:>8}" if report.outcome else f"{'-':>8}"
+        result = report.error.message if report.error else f"{report.blend}, {report.glb}"
+        lines.append(f"{report.folder.name:<{width}}  {report.seconds:>8.1f}  {faces}  {result}")
+    return "\n".join(lines)
+
+
+def register() -> None:
+    global _handle
+    _handle = bpy.utils.register_cli_command(COMMAND, main)
+
+
+def unregister() -> None:
+    global _handle
+    if _handle is not None:
+        bpy.utils.unregister_cli_command(_handle)
+    _handle = None

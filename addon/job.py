@@ -1,0 +1,94 @@
+"""What is asked of a job and what is known of it while it runs. No bpy."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..bridge.messages import Progress
+from ..bridge.settings import ViewsSettings
+from .scene.results import Placement
+
+# In the order they are gone through. In all but "idle" something is under way.
+PHASES = ("idle", "reading", "engine", "sending", "queued", "running", "fetching", "placing")
+PHASE_LABELS = {
+    "idle": "",
+    "reading": "Reading the view folder",
+    "engine": "Starting the engine",
+    "sending": "Sending images",
+    "queued": "Waiting in the engine's queue",
+    "running": "Starting",
+    "fetching": "Receiving the result",
+    "placing": "Ready to be placed",
+}
+MEGABYTE = 1e6
+
+
+@dataclass(frozen=True)
+class GenerateRequest:
+    """folder: absolute. scene_name: where the result goes (if the scene is still there)."""
+
+    folder: Path
+    settings: ViewsSettings
+    placement: Placement
+    scene_name: str = ""
+    method: str = "views"
+
+
+@dataclass
+class JobState:
+    """The one job of this Blender. Panels and terminals read it; only the session writes it."""
+
+    request: GenerateRequest
+    started_s: float                       # of time.monotonic
+    phase: str = "reading"
+    job: str = ""                          # the engine's id, once submitted
+    progress: Progress | None = None
+    done_bytes: int = 0
+    total_bytes: int = 0
+    cancelling_since_s: float | None = None
+    waiting_for: str = ""                  # why a result is not placed yet
+    previews: int = 0
+
+    @property
+    def cancelling(self) -> bool:
+        return self.cancelling_since_s is not None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the last job ended. object_name is empty unless it ended well."""
+
+    name: str
+    object_name: str = ""
+    seconds: float = 0.0
+    vertices: int = 0
+    faces: int = 0
+    device: str = ""
+    stages: tuple[tuple[str, float], ...] = ()
+    warnings: tuple[str, ...] = field(default=())
+
+
+def stage_label(progress: Progress) -> str:
+    """For example "hull (4/9): 12 of 24 views"; without a count when the engine knows none."""
+    where = f"{progress.stage} ({progress.stage_index + 1}/{progress.stage_count})"
+    return f"{where}: {progress.done} of {progress.total} {progress.unit}" if progress.total else where
+
+
+def stage_seconds_left(progress: Progress) -> float | None:
+    """Seconds left of this stage at the pace it had so far, None where that cannot be known."""
+    if not 0 < progress.done <= progress.total:
+        return None
+    return progress.stage_seconds / progress.done * (progress.total - progress.done)
+
+
+def describe(job: JobState) -> tuple[float | None, str]:
+    """(fraction of what is being counted, or None; what is being done, with true counts)."""
+    if job.cancelling:
+        return None, "Cancelling"
+    if job.phase == "running" and job.progress is not None:
+        total = job.progress.total
+        return (job.progress.done / total if total else None), stage_label(job.progress)
+    if job.phase in ("sending", "fetching") and job.total_bytes:
+        counts = f"{job.done_bytes / MEGABYTE:.1f} of {job.total_bytes / MEGABYTE:.1f} MB"
+        return job.done_bytes / job.total_bytes, f"{PHASE_LABELS[job.phase]}: {counts}"
+    return None, job.waiting_for or PHASE_LABELS[job.phase]

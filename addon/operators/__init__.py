@@ -1,0 +1,1 @@
+"""Thin: context -> plain function -> report."""

@@ -1,0 +1,106 @@
+"""Generate and Cancel."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.types import Operator
+
+from ...bridge.errors import BadFolder, BridgeError
+from ...bridge.settings import ViewsSettings
+from .. import preferences, pump
+from ..job import GenerateRequest
+from ..properties import addon_properties, knob_properties, settings_from_properties
+from ..scene.results import Placement
+from ..terminal import ProgressLines
+
+NO_PYTHON = "The engine has no Python yet: choose it under Preferences > Add-ons > Slipcast"
+JOB_RUNS = "A job is under way: wait for it, or cancel it"
+NO_JOB = "No job is under way"
+
+
+class SLIPCAST_OT_generate(Operator):
+    """Make a textured mesh from the views. Blender stays free; the object appears when it is done"""
+
+    bl_idname = "slipcast.generate"
+    bl_label = "Generate"
+    bl_options = set()  # not UNDO: starting changes nothing, and the result pushes its own single step
+
+    # what is not given is taken from the panel; never remembered from call to call
+    __annotations__ = {**addon_properties(options={"SKIP_SAVE"}),
+                       **knob_properties(ViewsSettings, options={"SKIP_SAVE"})}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        # without a window the words come as an error instead: a script shows no tooltip
+        why = "" if bpy.app.background else _why_not(context)
+        cls.poll_message_set(why)
+        return not why
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            pump.session().generate(read_request(self, context))
+            pump.wake()
+            if bpy.app.background:
+                with ProgressLines() as lines:
+                    pump.wait_for_job(lines.show)
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+class SLIPCAST_OT_cancel(Operator):
+    """Stop the job. The scene stays as it is"""
+
+    bl_idname = "slipcast.cancel"
+    bl_label = "Cancel"
+    bl_options = set()
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        cls.poll_message_set(NO_JOB)
+        return pump.session().job is not None
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        pump.session().cancel()
+        return {"FINISHED"}
+
+
+def _why_not(context: bpy.types.Context) -> str:
+    if pump.session().job is not None:
+        return JOB_RUNS
+    return "" if preferences.chosen_python() else NO_PYTHON
+
+
+def read_request(operator: Operator, context: bpy.types.Context) -> GenerateRequest:
+    """What the operator was called with, else what the panel says. Raises BadFolder or BadSettings."""
+    read = _reader(operator, context)
+    folder = read("folder").strip()
+    if not folder:
+        raise BadFolder("No view folder is chosen.", "Choose the folder that holds the pictures and their cameras.")
+    path = Path(bpy.path.abspath(folder)).absolute()
+    scene = context.scene
+    placement = Placement(path.name or "Slipcast", tuple(scene.cursor.location), read("target_size"),
+                          read("import_cameras"))
+    return GenerateRequest(path, settings_from_properties(read), placement, scene.name)
+
+
+def _reader(operator: Operator, context: bpy.types.Context) -> Callable[[str], Any]:
+    given, panel = operator.properties, context.scene.slipcast  # type: ignore[attr-defined]
+    return lambda name: getattr(given if given.is_property_set(name) else panel, name)
+
+
+CLASSES = (SLIPCAST_OT_generate, SLIPCAST_OT_cancel)
+
+
+def register() -> None:
+    for made in CLASSES:
+        bpy.utils.register_class(made)
+
+
+def unregister() -> None:
+    for made in reversed(CLASSES):
+        bpy.utils.unregister_class(made)

@@ -1,0 +1,1 @@
+"""Draw only: read state, start nothing."""

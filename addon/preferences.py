@@ -1,0 +1,85 @@
+"""Preferences of the add-on, and what is made from them."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, IntProperty, StringProperty
+from bpy.types import AddonPreferences
+
+from .engine_process import PYTHON_VARIABLE, EngineProcess, find_engine_python, python_from_environment
+
+ROOT_PACKAGE = __package__.rpartition(".")[0]   # "bl_ext.user_default.slipcast" once installed
+DEFAULT_QUOTA_GB = 20
+
+
+class SLIPCAST_AP_preferences(AddonPreferences):
+    bl_idname = ROOT_PACKAGE
+
+    engine_python: StringProperty(
+        name="Engine Python", subtype="FILE_PATH",
+        description="Python of the environment that Slipcast's engine is installed in. "
+                    f"Empty: the environment variable {PYTHON_VARIABLE}")
+    keep_engine: BoolProperty(
+        name="Keep Engine Running", default=False,
+        description="Leave the engine running when Blender closes: a job under way goes on, "
+                    "and the next start is quicker")
+    data_folder: StringProperty(
+        name="Data Folder", subtype="DIR_PATH",
+        description="Where the engine keeps jobs and their files. Empty: the add-on's own folder")
+    quota_gb: IntProperty(
+        name="Disk Quota (GB)", default=DEFAULT_QUOTA_GB, min=1, soft_max=500,
+        description="The most disk space that jobs may take up in the data folder")
+
+    def draw(self, context: bpy.types.Context) -> None:
+        from .panels.engine import draw_engine
+
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(self, "engine_python", placeholder=python_from_environment())
+        column.prop(self, "keep_engine")
+        column.prop(self, "data_folder")
+        column.prop(self, "quota_gb")
+        draw_engine(layout)
+
+
+def find() -> SLIPCAST_AP_preferences | None:
+    """This add-on's preferences; None where the package is used without being enabled as an add-on."""
+    addon = bpy.context.preferences.addons.get(ROOT_PACKAGE)
+    return addon.preferences if addon is not None else None  # type: ignore[return-value]
+
+
+def chosen_python() -> str:
+    """What the preferences or the environment name as the engine's Python; empty when neither does. Not checked."""
+    found = find()
+    return (found.engine_python if found is not None else "").strip() or python_from_environment()
+
+
+def data_folder() -> Path:
+    """Where the engine keeps its files; it may not exist yet."""
+    found = find()
+    if found is not None and found.data_folder:
+        return Path(bpy.path.abspath(found.data_folder)).absolute()
+    try:
+        return Path(bpy.utils.extension_path_user(ROOT_PACKAGE))
+    except ValueError:  # not installed as an extension
+        return Path(bpy.utils.user_resource("DATAFILES", path="slipcast"))
+
+
+def make_engine_process(package_root: Path) -> EngineProcess:
+    """As the preferences are now. Raises EngineNotFound when they name no Python that is there."""
+    found = find()
+    preferred = bpy.path.abspath(found.engine_python) if found is not None and found.engine_python else ""
+    return EngineProcess(find_engine_python(preferred), package_root, data_folder(),
+                         stay=found is not None and found.keep_engine,
+                         quota_gb=found.quota_gb if found is not None else None)
+
+
+def register() -> None:
+    bpy.utils.register_class(SLIPCAST_AP_preferences)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(SLIPCAST_AP_preferences)

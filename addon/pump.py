@@ -1,0 +1,130 @@
+"""Keeps the session moving on Blender's main thread: from a timer in a window, by hand when headless.
+
+The timer exists only while something is under way. The session is this module's; register() opens it.
+"""
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import bpy
+
+from ..bridge.connection import Connection
+from ..bridge.errors import InternalError
+from . import preferences
+from .engine_process import EngineProcess
+from .job import Outcome
+from .landing import SceneLanding
+from .session import Session
+
+if TYPE_CHECKING:
+    from ..bridge.client import Client
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.05
+BUDGET_S = 0.004          # of a tick, for events; a frame at 60 Hz is 16.7 ms
+HEADLESS_TICK_S = 0.02
+REDRAW_INTERVAL_S = 0.1
+PACKAGE_ROOT = Path(__file__).resolve().parent.parent
+
+_session: Session | None = None
+_drawn: tuple[int, float] = (-1, 0.0)   # revision and time of the last redraw
+
+
+def session() -> Session:
+    """The session of this Blender. Raises InternalError when the add-on is not enabled."""
+    if _session is None:
+        raise InternalError("Slipcast is not enabled.", "Enable it under Preferences > Add-ons.")
+    return _session
+
+
+def open_session(made: Session) -> None:
+    """Make `made` the session of this Blender, in place of the one there was."""
+    global _session
+    close_session()
+    _session = made
+
+
+def close_session() -> None:
+    global _session
+    if bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.unregister(_tick)
+    if _session is not None:
+        _session.close()
+    _session = None
+
+
+def wake() -> None:
+    """Something was begun: run the timer until it is over. Does nothing without a window, where the caller waits."""
+    if not bpy.app.background and not bpy.app.timers.is_registered(_tick):
+        bpy.app.timers.register(_tick, first_interval=0.0, persistent=True)
+
+
+def wait_for_job(show: Callable[[Session], None]) -> Outcome:
+    """Pump until the job has ended; `show` is called after each time. For Blender without a window only.
+
+    Raises the error it ended with. Ctrl+C cancels the job.
+    """
+    waiting = session()
+    try:
+        while waiting.job is not None:
+            waiting.pump(BUDGET_S)
+            show(waiting)
+            time.sleep(HEADLESS_TICK_S)
+    except KeyboardInterrupt:
+        waiting.cancel()
+        raise
+    if waiting.error is not None:
+        raise waiting.error
+    assert waiting.outcome is not None
+    return waiting.outcome
+
+
+def _tick() -> float | None:
+    if _session is None:
+        return None
+    busy = _session.pump(BUDGET_S)
+    _redraw(_session.revision, last=not busy)
+    return TICK_S if busy else None
+
+
+def _redraw(revision: int, last: bool) -> None:
+    global _drawn
+    now = time.monotonic()
+    since = now - _drawn[1]
+    # a job's seconds are shown, too: so at least once a second
+    if not last and since < (REDRAW_INTERVAL_S if revision != _drawn[0] else 1.0):
+        return
+    _drawn = (revision, now)
+    for window in bpy.context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "PREFERENCES":
+                area.tag_redraw()
+            elif area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()
+
+
+def _make_process() -> EngineProcess:
+    return preferences.make_engine_process(PACKAGE_ROOT)
+
+
+def _connect(connection: Connection) -> Client:
+    from ..bridge.client import Client  # on first use: a panel can be drawn without zmq
+
+    client = Client(connection, name="blender")
+    client.start()
+    return client
+
+
+def register() -> None:
+    open_session(Session(_make_process, _connect, SceneLanding()))
+
+
+def unregister() -> None:
+    close_session()

@@ -1,0 +1,18 @@
+"""What is registered with Blender, in order; taken back in the opposite order."""
+from __future__ import annotations
+
+from . import cli, preferences, properties, pump
+from .operators import engine, errors, generate, render_size
+from .panels import main
+
+MODULES = (preferences, properties, pump, generate, engine, errors, render_size, main, cli)
+
+
+def register() -> None:
+    for module in MODULES:
+        module.register()
+
+
+def unregister() -> None:
+    for module in reversed(MODULES):
+        module.unregister()

