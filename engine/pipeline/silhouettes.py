@@ -23,13 +23,15 @@ CUT_OUT_SOURCES = ("points", "key", "centre")  # drawn by us: good, but any of t
 class Silhouette:
     """One view. name, index: in the ViewSet. distance_px: (H, W) float32, pixels to the outline, positive inside;
     not-a-number where the view says nothing. projection: (3, 4) float32, rows x, y (pixels times depth) and depth, of
-    points relative to Silhouettes.origin. focal_px: mean focal length."""
+    points relative to Silhouettes.origin. focal_px: mean focal length. whole: the outline stays clear of the frame, so
+    this view shows all of the object, or all of one part of it."""
 
     name: str
     index: int
     distance_px: torch.Tensor
     projection: torch.Tensor
     focal_px: float
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,13 @@ class Depths:
 
     smallest: (K, N) float32, world units, the K smallest over the views that see the point, in rising order; +inf
     where fewer see it. first: (N,) int64, position in Silhouettes.views of the smallest. seen: (N,) int16.
+    missed: (N,) int16, how many views show the object as a whole and yet have the point outside their frame.
     """
 
     smallest: torch.Tensor
     first: torch.Tensor
     seen: torch.Tensor
+    missed: torch.Tensor
 
 
 def build_silhouettes(views: ViewSet, masks: Sequence[Mask], longer_px: int, origin: np.ndarray,
@@ -85,13 +89,15 @@ def _silhouette(index: int, view: View, mask: Mask, longer_px: int, origin: np.n
         valid = None if valid is None else cv2.resize(valid.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         camera = resize_camera(camera, *size)
     distance = signed_distance_px(values)
+    rim = np.concatenate([distance[0], distance[-1], distance[:, 0], distance[:, -1]])
     if valid is not None:
         distance[cv2.erode(valid.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0] = np.nan
     shift = np.eye(4)
     shift[:3, 3] = origin
     projection = camera.intrinsics @ (camera.camera_from_world @ shift)[:3]
     return Silhouette(view.name, index, torch.from_numpy(distance).to(device),
-                      torch.from_numpy(projection.astype(np.float32)).to(device), 0.5 * (camera.fx + camera.fy))
+                      torch.from_numpy(projection.astype(np.float32)).to(device), 0.5 * (camera.fx + camera.fy),
+                      bool(rim.max() < -1.0))
 
 
 def signed_distance_px(values: np.ndarray) -> np.ndarray:
@@ -133,17 +139,38 @@ def measure_depths(silhouettes: Silhouettes, points: torch.Tensor, count: int, r
     smallest = torch.full((count, total), torch.inf, device=points.device)
     first = torch.zeros(total, dtype=torch.int64, device=points.device)
     seen = torch.zeros(total, dtype=torch.int16, device=points.device)
+    missed = torch.zeros_like(seen)
     for number, view in enumerate(silhouettes.views):
         depth, sees, touches = _depth_in_view(view, points, reach)
         depth = depth + sign * 1.25 * reach  # 1.25: off the middle of the picture a pixel is less than depth / focal
         depth = torch.where(sees if sign >= 0 else touches, depth, torch.inf)
         seen += sees
+        if view.whole:
+            missed += ~touches
         first = torch.where(depth < smallest[0], number, first)
         for row in smallest:
             low = torch.minimum(row, depth)
             depth = torch.maximum(row, depth)
             row.copy_(low)
-    return Depths(smallest, first, seen)
+    return Depths(smallest, first, seen, missed)
+
+
+def agreed_depth(silhouettes: Silhouettes, depths: Depths, strict: bool | None = None) -> torch.Tensor:
+    """One depth a point, (N,) float32, world units; -inf where too few views see it. `depths` must hold three.
+
+    A view says nothing of what is outside its frame. But where only a few cones meet by chance, far off, most views
+    show the whole object elsewhere: a point that more of those miss than see it is not believed either.
+
+    strict: the smallest counts; else the second where 6 views see the point, the third where 14 do, so that one or
+    two wrong masks are outvoted. Default: strict where the masks are trusted.
+    """
+    if silhouettes.trusted if strict is None else strict:
+        agreed = depths.smallest[0]
+    else:
+        rank = (depths.seen >= 6).long() + (depths.seen >= 14).long()
+        agreed = depths.smallest.gather(0, rank[None])[0]
+    believed = (depths.seen >= silhouettes.needed_views) & (depths.seen > depths.missed)
+    return torch.where(believed, agreed, -torch.inf)
 
 
 def _depth_in_view(view: Silhouette, points: torch.Tensor, reach: float
@@ -157,7 +184,9 @@ def _depth_in_view(view: Silhouette, points: torch.Tensor, reach: float
     at = torch.stack([x * (2 / width) - 1, y * (2 / height) - 1], dim=-1)
     sampled = torch.nn.functional.grid_sample(view.distance_px[None, None], at[None, None], mode="bilinear",
                                               padding_mode="border", align_corners=False)[0, 0, 0]
-    known = (z > reach) & ~torch.isnan(sampled)
+    silent = torch.isnan(sampled)
+    in_front = z > reach
     ring = 1.25 * reach * view.focal_px / (safe - reach).clamp(min=1e-12)
     edge = torch.minimum(torch.minimum(x, width - x), torch.minimum(y, height - y))
-    return sampled * (z / view.focal_px), known & (edge >= ring), known & (edge > -ring)
+    depth = torch.where(silent, -torch.inf, sampled) * (z / view.focal_px)  # -inf: only a lower bound keeps it
+    return depth, in_front & ~silent & (edge >= ring), in_front & (edge > -ring)

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from scipy import ndimage
 
 from ...bridge.errors import BadCameras
 from .objectpoints import object_points
-from .silhouettes import Silhouettes, build_silhouettes, measure_depths
+from .silhouettes import Silhouettes, agreed_depth, build_silhouettes, measure_depths
 from .types import Mask, ViewSet
 
 GRID = 40  # cells along each side of a trial box
@@ -28,26 +29,20 @@ def working_volume(views: ViewSet, masks: Sequence[Mask]) -> np.ndarray:
     """
     box = views.volume if views.volume is not None else _first_guess(views, masks)
     silhouettes = build_silhouettes(views, masks, SILHOUETTE_PX, box.mean(axis=0), torch.device("cpu"))
-    limit = views.volume
+    closed = np.full((2, 3), views.volume is not None)  # sides beyond which there is nothing, or nothing wanted
     for _ in range(TRIALS):
         found = _occupied_box(silhouettes, box)
         if found is None:
             raise BadCameras(_NO_COMMON, _NO_COMMON_HINT)
-        cell = (box[1] - box[0]) / GRID
-        grown = box.copy()
-        if limit is None:  # what reaches the end of the trial box may go on beyond it
-            size = box[1] - box[0]
-            grown[0] = np.where(found[0] <= box[0] + 0.5 * cell, box[0] - 0.6 * size, found[0])
-            grown[1] = np.where(found[1] >= box[1] - 0.5 * cell, box[1] + 0.6 * size, found[1])
-        else:
-            grown = np.stack([np.maximum(found[0], limit[0]), np.minimum(found[1], limit[1])])
-        settled = np.prod(grown[1] - grown[0]) > 0.9 * np.prod(box[1] - box[0])
-        box, outside = grown, bool((grown[0] < box[0]).any() or (grown[1] > box[1]).any())
-        if settled and not outside:
+        cell, size = (box[1] - box[0]) / GRID, box[1] - box[0]
+        closed |= np.stack([found[0] > box[0] + 0.5 * cell, found[1] < box[1] - 0.5 * cell])
+        box = np.where(closed, found, box + np.stack([-0.6 * size, 0.6 * size]))
+        if closed.all() and np.prod(box[1] - box[0]) > 0.8 * np.prod(size):
             break
     margin = MARGIN * float((box[1] - box[0]).max())
     box = box + np.array([[-margin], [margin]])
-    return box if limit is None else np.stack([np.maximum(box[0], limit[0]), np.minimum(box[1], limit[1])])
+    return box if views.volume is None else np.stack([np.maximum(box[0], views.volume[0]),
+                                                      np.minimum(box[1], views.volume[1])])
 
 
 def _first_guess(views: ViewSet, masks: Sequence[Mask]) -> np.ndarray:
@@ -91,12 +86,23 @@ def _occupied_box(silhouettes: Silhouettes, box: np.ndarray) -> np.ndarray | Non
     cell = (box[1] - box[0]) / GRID
     axes = [box[0][axis] + cell[axis] * (np.arange(GRID) + 0.5) - silhouettes.origin[axis] for axis in range(3)]
     points = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
-    count = len(silhouettes.views)
-    rank = 1 + (count >= 8) + (count >= 16)
-    depths = measure_depths(silhouettes, torch.from_numpy(points.astype(np.float32)), rank)
+    depths = measure_depths(silhouettes, torch.from_numpy(points.astype(np.float32)), 3)
     reach = 0.5 * float(np.linalg.norm(cell))
-    may_be = (depths.smallest[rank - 1] > -reach) & (depths.seen >= silhouettes.needed_views)
-    found = np.argwhere(may_be.numpy().reshape(GRID, GRID, GRID))
+    may_be = agreed_depth(silhouettes, depths, strict=False) > -reach
+    shape = (GRID, GRID, GRID)
+    found = np.argwhere(_well_seen_parts(may_be.numpy().reshape(shape), depths.seen.numpy().reshape(shape)))
     if not len(found):
         return None
     return np.stack([box[0] + cell * found.min(axis=0), box[0] + cell * (found.max(axis=0) + 1)])
+
+
+def _well_seen_parts(may_be: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Of the connected parts of `may_be`, those that some place of is seen by nearly as many views as any place is.
+
+    Far from the object, between the frames of most views, a few cones always meet by chance.
+    """
+    parts, count = ndimage.label(may_be)
+    if not count:
+        return may_be
+    best = ndimage.maximum(seen, parts, index=np.arange(1, count + 1))
+    return np.isin(parts, 1 + np.flatnonzero(best >= 0.6 * np.max(best)))
