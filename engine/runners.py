@@ -1,0 +1,135 @@
+"""The real runner: from a job's method to the pipeline and back to artefacts. torch and numpy are imported late."""
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..bridge.errors import BadSettings, EngineFailed, InternalError
+from ..bridge.settings import METHODS, ViewsSettings, settings_from_mapping
+from .worker import Output
+from .workersocket import Buffers, RunLink
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from .pipeline.types import Camera, Mesh, PipelineResult
+
+log = logging.getLogger(__name__)
+_DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
+_KERNEL_SIZE = 64
+_PNG_LEVEL = 3          # of 9: half the time of the default for a few percent more bytes
+_WARNINGS, _WARNING_CHARS = 50, 500
+
+
+def find_device(wanted: str, threads: int) -> tuple[str, str]:
+    """(device for the pipeline, what a person calls it). The device has run a real kernel by then.
+
+    wanted: "auto" (a GPU that works, else the CPU), "cpu", "cuda" or "cuda:<n>". threads: CPU threads of this process.
+    Raises EngineFailed when the wanted device does not work or PyTorch is not there.
+    """
+    if not _DEVICE.fullmatch(wanted):
+        raise EngineFailed(f"There is no device called {wanted!r}.", "Use auto, cpu, or cuda:0.")
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        raise EngineFailed(f"PyTorch cannot be loaded ({error}).", "Install the engine's environment again.") from error
+    torch.set_num_threads(threads)
+    if wanted == "cpu":
+        return "cpu", "cpu"
+    device = "cuda:0" if wanted in ("auto", "cuda") else wanted
+    problem = _why_not(torch, device)
+    if problem is None:
+        return device, f"{device} {torch.cuda.get_device_name(device)}"
+    if wanted != "auto":
+        raise EngineFailed(f"{wanted} cannot be used: {problem}.", "Choose another device, or install the build of "
+                           "PyTorch that fits this GPU.")
+    if torch.cuda.is_available():
+        log.warning("the GPU is there but cannot be used, so the CPU is: %s", problem)
+        return "cpu", "cpu (the GPU cannot be used)"
+    return "cpu", "cpu"
+
+
+def _why_not(torch: Any, device: str) -> str | None:
+    """What goes wrong when a kernel runs on `device`; None when its result is right."""
+    if not torch.cuda.is_available():
+        return "PyTorch finds no GPU"
+    try:
+        ones = torch.ones(_KERNEL_SIZE, _KERNEL_SIZE, device=device)
+        total = float((ones @ ones).sum().item())
+    except (RuntimeError, AssertionError) as error:   # what torch raises for a wrong index or a missing kernel
+        return str(error).strip().splitlines()[0]
+    return None if total == _KERNEL_SIZE**3 else "it computes wrong results"
+
+
+def run_method(method: str, settings: Mapping[str, Any], files: Mapping[str, Path], run: RunLink,
+               device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
+    """A Runner (see worker.py) for the methods of bridge/settings.py. Raises BridgeError."""
+    runners: dict[str, Callable[..., tuple[Sequence[Output], Mapping[str, Any]]]] = {"views": _run_views}
+    if method not in runners:
+        raise BadSettings(f"There is no method called {method!r}.", f"Known: {', '.join(runners)}.")
+    return runners[method](settings_from_mapping(METHODS[method], settings), files, run, device)
+
+
+def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink,
+               device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
+    from .pipeline.generate import STAGES, generate_from_views
+    from .pipeline.progress import Run
+
+    started = time.perf_counter()
+    run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
+              preview=lambda mesh: link.preview(lambda: pack_mesh(mesh)))
+    result = generate_from_views(files, settings, run, device)
+    outputs = pack_result(result)
+    return outputs, summarise("views", result, time.perf_counter() - started)
+
+
+def pack_mesh(mesh: Mesh) -> Buffers:
+    """A Preview's frames: positions f4 (V, 3), faces i4 (F, 3)."""
+    return [_array(mesh.vertices, "<f4"), _array(mesh.faces, "<i4")]
+
+
+def pack_result(result: PipelineResult) -> list[Output]:
+    """The artefacts of method "views", as bridge/events.py's Result describes them."""
+    textured = result.textured
+    cameras = [_describe_camera(name, camera) for name, camera in result.cameras]
+    arrays = {"vertices": _array(textured.mesh.vertices, "<f4"), "faces": _array(textured.mesh.faces, "<i4"),
+              "corner_uvs": _array(textured.corner_uvs, "<f4")}
+    return [*(Output(name, "array", data, dtype, shape) for name, (dtype, shape, data) in arrays.items()),
+            Output("base_color", "image/png", encode_png(textured.base_color)),
+            Output("cameras", "application/json", json.dumps(cameras, allow_nan=False).encode())]
+
+
+def summarise(method: str, result: PipelineResult, seconds: float) -> dict[str, Any]:
+    """The summary of JobInfo."""
+    mesh = result.textured.mesh
+    return {"method": method, "device": result.device, "seconds": round(seconds, 3),
+            "stages": [[stage.name, round(stage.seconds, 3)] for stage in result.stages],
+            "vertices": len(mesh.vertices), "faces": len(mesh.faces),
+            "warnings": [text[:_WARNING_CHARS] for text in result.warnings[:_WARNINGS]]}
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """PNG of (H, W, 3) uint8 sRGB, row 0 on top."""
+    import cv2
+
+    done, data = cv2.imencode(".png", image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
+    if not done:
+        raise InternalError(f"A texture of shape {image.shape} could not be written as PNG.")
+    return data.tobytes()
+
+
+def _array(values: np.ndarray, dtype: str) -> tuple[str, tuple[int, ...], bytes]:
+    import numpy as np
+
+    data = np.ascontiguousarray(values, dtype=dtype)
+    return dtype[1:], data.shape, data.tobytes()
+
+
+def _describe_camera(name: str, camera: Camera) -> dict[str, Any]:
+    return {"name": name, "width": camera.width, "height": camera.height, "fx": camera.fx, "fy": camera.fy,
+            "cx": camera.cx, "cy": camera.cy, "world_from_camera": camera.world_from_camera.tolist()}
