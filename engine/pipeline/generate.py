@@ -1,0 +1,54 @@
+"""Method "views", from files to a textured mesh: the stages in a row."""
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from ...bridge.settings import ViewsSettings
+from .bake import bake_base_color
+from .device import pick_device
+from .finish import finish_mesh
+from .hull import visual_hull
+from .images import load_views
+from .matting import mask_views
+from .presets import views_preset
+from .progress import Run
+from .surface import extract_surface
+from .types import PipelineResult, TexturedMesh
+from .unwrap import UnwrapSettings, unwrap_mesh
+from .volume import working_volume
+
+# "refine" (the mesh against the views) will stand between simplify and unwrap
+STAGES = ("load", "masks", "volume", "hull", "surface", "simplify", "unwrap", "bake")
+
+
+def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run: Run, device: str) -> PipelineResult:
+    """A textured mesh from views with cameras.
+
+    files: label -> local file, as bridge.folders.collect_view_folder makes it; suffixes of the files mean nothing.
+    run: made with STAGES. device: "auto", "cpu" or "cuda:N". The raw and the simplified surface go out as previews.
+    Raises BadInput (its leaves), Cancelled.
+    """
+    preset, place = views_preset(settings.quality), pick_device(device)
+    with run.stage("load", unit="images") as stage:
+        views = load_views(files, preset.working_px, stage)
+    with run.stage("masks", total=len(views.views), unit="views") as stage:
+        masks = mask_views(views, stage, preset.cutout_px)
+    with run.stage("volume") as stage:
+        box = working_volume(views, masks)
+    with run.stage("hull", unit="steps") as stage:
+        field = visual_hull(views, masks, box, preset, place, stage)
+    with run.stage("surface") as stage:
+        mesh = extract_surface(field, stage, preset.smooth_rounds)
+    run.preview(mesh)
+    with run.stage("simplify") as stage:
+        mesh = finish_mesh(mesh, settings.face_budget, stage)
+    run.preview(mesh)
+    # <- refine: mesh = refine_mesh(mesh, views, masks, ...)
+    with run.stage("unwrap") as stage:
+        uv_mesh = unwrap_mesh(mesh, UnwrapSettings(texture_px=settings.texture_px), stage)
+    with run.stage("bake") as stage:
+        base_color = bake_base_color(uv_mesh, views, masks, settings.texture_px, place, stage)
+    cameras = tuple((view.name, view.camera) for view in views.views)
+    return PipelineResult(TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, base_color), cameras, str(place),
+                          tuple(run.times), tuple(run.warnings))
