@@ -252,7 +252,7 @@ class Client:
 
 
 class _Waker:
-    """Wakes the client's thread from any other: an inproc pair, its sending end under a lock (sockets are not shared)."""
+    """Wakes the client's thread from any other: an inproc pair, its sending end under a lock."""
 
     def __init__(self) -> None:
         self.context: zmq.Context[Any] = zmq.Context(io_threads=2)

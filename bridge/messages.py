@@ -39,7 +39,8 @@ class BufferSpec:
 
 @dataclass(frozen=True)
 class InputRef:
-    """One input file of a job. label: what the view folder calls it ("transforms.json", "images/03.jpg"); never used as a path."""
+    """One input file of a job. label: what the view folder calls it ("transforms.json", "images/03.jpg"); never used
+    as a path."""
 
     label: str
     sha256: str
@@ -69,8 +70,8 @@ class ErrorInfo:
 
 @dataclass(frozen=True)
 class JobInfo:
-    """Engine -> client: all there is to know of a job. Reply to Submit, Get, Subscribe and Cancel, and sent to subscribers
-    at every change of state. Newest per job wins: `revision` only grows.
+    """Engine -> client: all there is to know of a job. Reply to Submit, Get, Subscribe and Cancel, and sent to
+    subscribers at every change of state. Newest per job wins: `revision` only grows.
 
     summary (when done): method, device, seconds, stages [[name, seconds], ...], vertices, faces, warnings [text, ...].
     """
@@ -101,8 +102,9 @@ class Hello:
 
 @dataclass(frozen=True)
 class Submit:
-    """Ask for a job. `job` is made by the client (32 hex digits), so that sending again is safe. Reply: JobInfo (the job is
-    on disk and will not be lost; the sender is subscribed), NeedBlobs (upload those, then send Submit again), or Error."""
+    """Ask for a job. `job` is made by the client (32 hex digits), so that sending again is safe. Reply: JobInfo (the
+    job is on disk and will not be lost; the sender is subscribed), NeedBlobs (upload those, then send Submit again), or
+    Error."""
 
     job: str
     method: str
@@ -133,7 +135,8 @@ class ListJobs:
 
 @dataclass(frozen=True)
 class Cancel:
-    """Stop this job and no other. Reply at once: JobInfo in state cancelling, cancelled, or, if it had ended, unchanged."""
+    """Stop this job and no other. Reply at once: JobInfo in state cancelling, cancelled, or, if it had ended,
+    unchanged."""
 
     job: str
 
@@ -210,8 +213,8 @@ class Progress:
 
 @dataclass(frozen=True)
 class Preview:
-    """The mesh so far. Raw frames, in order: positions f4 (V, 3) world, faces i4 (F, 3), and, if has_colors, u1 (V, 3) sRGB.
-    Latest only, like Progress."""
+    """The mesh so far. Raw frames, in order: positions f4 (V, 3) world, faces i4 (F, 3), and, if has_colors, u1 (V, 3)
+    sRGB. Latest only, like Progress."""
 
     job: str
     attempt: int
@@ -243,7 +246,8 @@ class Goodbye:
 # --- both ways, on blob ---------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Put:
-    """Client -> engine: I will send this blob. Reply: PutReady, Stored (have it already), or Error(too_large, quota, no_space)."""
+    """Client -> engine: I will send this blob. Reply: PutReady, Stored (have it already), or Error(too_large, quota,
+    no_space)."""
 
     sha256: str
     size: int
@@ -283,7 +287,8 @@ class Stored:
 
 @dataclass(frozen=True)
 class Fetch:
-    """Client -> engine: send me this blob; I have room for `credits` chunks. Reply: FetchReady then Chunks, or Error(unknown_blob)."""
+    """Client -> engine: send me this blob; I have room for `credits` chunks. Reply: FetchReady then Chunks, or
+    Error(unknown_blob)."""
 
     sha256: str
     credits: int
