@@ -23,6 +23,7 @@ from ..bridge.events import (
     Previewed,
     Progressed,
     Result,
+    TurnedDown,
     Uploading,
 )
 from ..bridge.folders import collect_view_folder
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 8.0   # a found engine that does not answer by then is taken for dead
 CANCEL_TIMEOUT_S = 8.0   # the engine kills a job 1 s after a cancel; beyond this it does not answer at all
+CLOSE_PATIENCE_S = 0.3   # for a cancel to reach the engine when Blender closes
 START_AGAIN = "Press Generate to start it again."
 
 
@@ -129,12 +131,19 @@ class Session:
 
     def close(self) -> None:
         """Blender ends. An engine of ours ends with it unless it is to stay; a job of ours then goes on there."""
-        if self._process is not None and self._process.is_ours and not self._process.stays:
-            self.cancel()  # else the next engine would do it, for nobody
+        if self.job is not None and self._process is not None and self._process.is_ours and not self._process.stays:
+            self._cancel_and_wait()  # else the next engine would do the job, for nobody
         self._drop_client()
         if self._process is not None:
             self._process.close()
         self._process, self.job, self.engine, self._retiring = None, None, "off", False
+
+    def _cancel_and_wait(self) -> None:
+        deadline = time.monotonic() + CLOSE_PATIENCE_S
+        self.cancel()
+        while self.job is not None and time.monotonic() < deadline:
+            self.pump(CLOSE_PATIENCE_S)
+            time.sleep(0.01)
 
     # --- moved on by the pump ----------------------------------------------------------------------------------
     @property
@@ -203,6 +212,8 @@ class Session:
         self._drop_client()
         self._process, self._retiring, self.devices = None, False, ()
         self.revision += 1
+        if self.job is not None and self.job.cancelling:  # its answer may have been overtaken by the engine's end
+            self._end(Cancelled("Cancelled."))
         if self.engine == "starting":
             self._start_process()
         elif why:
@@ -228,8 +239,7 @@ class Session:
         self._drop_client()
         self.engine, self.engine_why, self.devices = "failed", why, ()
         self.revision += 1
-        if self.job is not None and self.job.job:
-            self._orphans.append(self.job.job)
+        self._give_up_job()
         if was_starting:
             self._end(_failed_to_start(why))
         elif self.job is not None:
@@ -263,6 +273,8 @@ class Session:
                 self._on_finished(result, job)
             case Failed(job=job.job, error=error):
                 self._end(error)
+            case TurnedDown(job=job.job) if job.cancelling:
+                self._end(Cancelled("Cancelled."))
 
     def _on_connected(self, version: str) -> None:
         self._connected, self.engine_version = True, version
@@ -276,8 +288,13 @@ class Session:
         if self._retiring:
             return
         self._drop_client()
+        self._give_up_job()
         self.engine, self.engine_why = "failed", str(error)
         raise error
+
+    def _give_up_job(self) -> None:
+        if self.job is not None and self.job.job:
+            self._orphans.append(self.job.job)
 
     def _on_engine_state(self, state: EngineState) -> None:
         if self._retiring:

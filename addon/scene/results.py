@@ -183,6 +183,7 @@ def _slipcast_collection(data: bpy.types.BlendData, scene: bpy.types.Scene) -> b
 
 
 def _select_only(made: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> None:
+    view_layer.update()                      # it learns of new objects only now
     if made.name not in view_layer.objects:  # an artist may have excluded the collection from this view layer
         return
     for other in view_layer.objects.selected:

@@ -37,7 +37,8 @@ def test_all_operators_and_properties_are_there():
     assert [name for name in OPERATORS if not _is_operator(name)] == []
     asked = bpy.context.scene.slipcast
     given = ViewsSettings()
-    assert (asked.quality, asked.face_budget, asked.texture_px) == (given.quality, given.face_budget, str(given.texture_px))
+    assert (asked.quality, asked.face_budget, asked.texture_px) == \
+        (given.quality, given.face_budget, str(given.texture_px))
     assert asked.bl_rna.properties["face_budget"].hard_max == 200_000
     assert "Largest number of triangles" in asked.bl_rna.properties["face_budget"].description
 

@@ -11,7 +11,7 @@ from bl_ext.user_default.slipcast.bridge.messages import Artefact, JobInfo
 
 
 def grid(n: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A bumpy sheet: vertices (n*n, 3) f4, faces (2(n-1)^2, 3) i4, corner_uvs (F, 3, 2) f4; no two coordinates equal."""
+    """A bumpy sheet: vertices (n*n, 3) f4, faces (2(n-1)^2, 3) i4, corner_uvs (F, 3, 2) f4, all different."""
     side = np.linspace(0.05, 0.95, n, dtype=np.float32)
     x, y = np.meshgrid(side, side, indexing="ij")
     vertices = np.stack([x * 3 - 7, y * 2 + 1, 0.2 * np.sin(9 * x + 4 * y) + 5], axis=-1).reshape(-1, 3)
