@@ -139,8 +139,8 @@ class Link:
             connection = self._connection = self._find()
         except BridgeError as error:
             return self._lost(error)
-        ctl = self._new_socket(connection, connection.ctl, MAX_FRAME_BYTES)
-        blob = self._new_socket(connection, connection.blob, self._limits.chunk_bytes + self._limits.header_bytes)
+        ctl = self._new_socket(connection)
+        blob = self._new_socket(connection)
         ctl.set(zmq.RCVHWM, _CTL_QUEUE)
         monitors = tuple(socket.get_monitor_socket(_WATCHED) for socket in (ctl, blob))
         self._sockets = (ctl, blob, *monitors)
@@ -153,13 +153,13 @@ class Link:
         self.send_ctl(self._hello, "hello")
         return []
 
-    def _new_socket(self, connection: Connection, endpoint: str, max_bytes: int) -> zmq.Socket[Any]:
+    def _new_socket(self, connection: Connection) -> zmq.Socket[Any]:
         socket = self._context.socket(zmq.DEALER)
         socket.set(zmq.LINGER, 0)
         socket.set(zmq.CURVE_SERVERKEY, connection.server_public.encode())
         socket.set(zmq.CURVE_PUBLICKEY, connection.client_public.encode())
         socket.set(zmq.CURVE_SECRETKEY, connection.client_secret.encode())
-        socket.set(zmq.MAXMSGSIZE, max_bytes + MESSAGE_SLACK_BYTES)
+        socket.set(zmq.MAXMSGSIZE, MAX_FRAME_BYTES + MESSAGE_SLACK_BYTES)
         socket.set(zmq.HEARTBEAT_IVL, 500)
         socket.set(zmq.HEARTBEAT_TIMEOUT, 1500)
         socket.set(zmq.HANDSHAKE_IVL, 2000)
