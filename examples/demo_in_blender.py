@@ -13,11 +13,13 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+from bpy_extras.object_utils import world_to_camera_view
+from mathutils import Euler
 
 ADDON = "bl_ext.user_default.slipcast"
-SAMPLES = 24
-WORLD_GREY, SUN_STRENGTH, CAMERA_PERCENT = 0.45, 1.8, 75
-CLAY = (0.62, 0.6, 0.57, 1.0)
+SAMPLES = 16
+CAMERA_PERCENT = 75
+CLAY = (0.5, 0.48, 0.46, 1.0)
 
 
 def main(zip_path: Path, folder: Path, photo: str, quality: str, out: Path) -> None:
@@ -48,6 +50,7 @@ def main(zip_path: Path, folder: Path, photo: str, quality: str, out: Path) -> N
 
     render(out / "demo-textured.png")
     bpy.context.view_layer.material_override = clay()
+    set_light(sky=0.12, sun=3.2)
     render(out / "demo-clay.png")
     lap("render two pictures with Cycles")
 
@@ -58,12 +61,12 @@ def main(zip_path: Path, folder: Path, photo: str, quality: str, out: Path) -> N
 
 def install(zip_path: Path) -> None:
     """Install and enable the zip, with the pyzmq that it carries (not the one this Python may have)."""
-    bpy.ops.extensions.package_install_files(filepath=str(zip_path), repo="user_default", enable_on_install=False,
+    bpy.ops.extensions.package_install_files(filepath=str(zip_path), repo="user_default", enable_on_install=True,
                                              overwrite=True)
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
     wheels = Path(bpy.utils.user_resource("EXTENSIONS")) / ".local" / "lib" / version / "site-packages"
+    # Blender puts that folder last, which is right in Blender, where no other pyzmq is.
     sys.path.insert(0, str(wheels))
-    bpy.ops.preferences.addon_enable(module=ADDON)
     used = Path(import_module("zmq").__file__ or "")
     if not used.is_relative_to(wheels):
         raise RuntimeError(f"The add-on uses the pyzmq of {used.parent}, not the one that the zip brought to {wheels}.")
@@ -83,26 +86,23 @@ def set_the_scene(made: bpy.types.Object, camera: bpy.types.Object, photo: Path)
     scene.cycles.use_denoising = False
     scene.view_settings.view_transform = "Standard"
     scene.world = scene.world or bpy.data.worlds.new("World")
-    scene.world.use_nodes = True
-    scene.world.node_tree.nodes["Background"].inputs["Color"].default_value = (WORLD_GREY, WORLD_GREY, WORLD_GREY, 1.0)
     light = bpy.data.lights.new("Sun", "SUN")
-    light.energy, light.angle = SUN_STRENGTH, math.radians(15)
+    light.angle = math.radians(15)
     sun = bpy.data.objects.new("Sun", light)
     scene.collection.objects.link(sun)
-    sun.rotation_euler = (camera.matrix_world @ rotation_between()).to_euler()
-    bpy.context.view_layer.update()
+    upper_left = Euler((math.radians(-35), math.radians(-40), 0)).to_matrix().to_4x4()
+    sun.rotation_euler = (camera.matrix_world @ upper_left).to_euler()
+    set_light(sky=0.7, sun=1.6)
 
 
-def rotation_between():
-    """From the camera's axes to a light that comes from its upper left."""
-    from mathutils import Euler
-
-    return Euler((math.radians(-35), math.radians(-40), 0)).to_matrix().to_4x4()
+def set_light(sky: float, sun: float) -> None:
+    """sky: grey of the world, linear. sun: strength of the sun lamp."""
+    bpy.context.scene.world.node_tree.nodes["Background"].inputs["Color"].default_value = (sky, sky, sky, 1.0)
+    bpy.data.lights["Sun"].energy = sun
 
 
 def clay() -> bpy.types.Material:
     material = bpy.data.materials.new("Clay")
-    material.use_nodes = True
     shader = material.node_tree.nodes["Principled BSDF"]
     shader.inputs["Base Color"].default_value = CLAY
     shader.inputs["Roughness"].default_value = 0.8
@@ -116,14 +116,11 @@ def render(path: Path) -> None:
 
 def crop_box(made: bpy.types.Object) -> list[float]:
     """Left, top, right, bottom of the object in the picture with a margin, as fractions of its width and height."""
-    from bpy_extras.object_utils import world_to_camera_view
-    from mathutils import Vector
-
     scene = bpy.context.scene
-    seen = np.array([world_to_camera_view(scene, scene.camera, made.matrix_world @ Vector(corner))[:2]
-                     for corner in made.bound_box])
+    seen = np.array([world_to_camera_view(scene, scene.camera, made.matrix_world @ vertex.co)[:2]
+                     for vertex in made.data.vertices])
     low, high = seen.min(axis=0), seen.max(axis=0)
-    margin = 0.05 * (high - low)
+    margin = 0.06 * (high - low)
     low, high = np.clip(low - margin, 0, 1), np.clip(high + margin, 0, 1)
     return [float(low[0]), float(1 - high[1]), float(high[0]), float(1 - low[1])]
 
