@@ -112,7 +112,6 @@ class _Worker:
 
     def run_job(self, start: Start) -> None:
         """Run one job and say how it ended."""
-        log.info("job %s, attempt %d", start.job[:8], start.attempt)
         run = self._socket.begin(start)
         try:
             files = {file.label: Path(file.path) for file in start.files}

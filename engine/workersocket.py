@@ -47,8 +47,9 @@ class StageReport(Protocol):
 class RunLink:
     """How a running job talks to the outside. Called from the main thread; cheap; never waits."""
 
-    def __init__(self, start: Start) -> None:
-        self.job, self.attempt = start.job, start.attempt
+    def __init__(self, start: Start, wake: Callable[[], None]) -> None:
+        self.job, self.attempt, self._wake = start.job, start.attempt, wake
+        self.is_urgent = False          # a new stage began: say so at once
         self.stage = "start"
         self._started = time.monotonic()
         self._seq = 0
@@ -64,11 +65,13 @@ class RunLink:
 
     def report(self, progress: StageReport) -> None:
         """Newest wins until it is sent."""
-        self.stage = progress.stage
         self._seq += 1
         self._progress = Progress(self.job, self.attempt, self._seq, progress.stage, progress.index, progress.count,
                                   progress.done, progress.total, progress.unit, progress.stage_seconds,
                                   time.monotonic() - self._started)
+        if progress.stage != self.stage:
+            self.stage, self.is_urgent = progress.stage, True
+            self._wake()
 
     def preview(self, pack: Callable[[], Buffers]) -> None:
         """Newest wins until it is sent; `pack` is called, on another thread, only for one that is.
@@ -116,11 +119,11 @@ class WorkerSocket:
 
     def begin(self, start: Start) -> RunLink:
         """The job begins; what it says to the RunLink is sent from now on."""
-        self._run = run = RunLink(start)
+        self._run = run = RunLink(start, self._wake)
         early = self._early_abort
         if early is not None and (early.job, early.attempt) == (run.job, run.attempt):
             run.cancel()
-        self._mailbox.post(lambda: None)
+        self._wake()
         return run
 
     def end(self, message: Done | Broken) -> None:
@@ -130,14 +133,17 @@ class WorkerSocket:
 
     def send(self, message: Any) -> None:
         self._words.append(message)
-        self._mailbox.post(lambda: None)
+        self._wake()
 
     def send_last(self, message: Any) -> None:
         """Send before the process ends."""
         self.send(message)
         self._ending = True
-        self._mailbox.post(lambda: None)
+        self._wake()
         self._thread.join(2 * _LAST_WORDS_S)
+
+    def _wake(self) -> None:
+        self._mailbox.post(lambda: None)
 
     # --- this thread -----------------------------------------------------------------------------------------------
     def _speak(self) -> None:
@@ -163,8 +169,8 @@ class WorkerSocket:
             now, run = time.monotonic(), self._run
             if now - beat >= self._config.heartbeat_s and _try_send(socket, Beat()):
                 beat = now
-            if run is not None and now - progress >= self._config.progress_interval_s:
-                progress = now
+            if run is not None and (run.is_urgent or now - progress >= self._config.progress_interval_s):
+                progress, run.is_urgent = now, False
                 self._send_progress(socket, run)
             if run is not None and now - preview >= self._config.preview_interval_s and self._send_preview(socket, run):
                 preview = now

@@ -178,6 +178,7 @@ class Supervisor:
                                                            "Start the job again."))
             self._tell_job(job)
             return
+        log.info("job %s: attempt %d on %s", job[:8], order.attempt, slot.label)
         slot.state, slot.order, slot.failed_starts = "busy", order, 0
         slot.stage, slot.moved, slot.kill_at, slot.verdict = "start", time.monotonic(), None, None
         self._tell_job(job)

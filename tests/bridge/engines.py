@@ -32,6 +32,8 @@ class Engine:
 
     def start(self, **settings) -> Engine:
         """Start and wait for the connection file of this very process."""
+        if self.process is not None:
+            self.process.stdin.close()
         self._settings |= settings
         self.launch()
         until(lambda: self.connection().pid == self.process.pid if self.connection_file.exists() else False,
@@ -64,6 +66,7 @@ class Engine:
         self.workers()
         self.process.kill()
         self.process.wait(10)
+        self.process.stdin.close()
 
     def log(self) -> str:
         return (self._folder / "engine.stderr").read_text()
