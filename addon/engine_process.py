@@ -21,8 +21,8 @@ from ..bridge.errors import BadHeader, EngineFailed, EngineNotFound
 log = logging.getLogger(__name__)
 
 PYTHON_VARIABLE = "SLIPCAST_ENGINE_PYTHON"
-STDERR_TAIL_BYTES = 4096
-STDERR_TAIL_LINES = 4
+LAST_BYTES = 4096
+LAST_LINES = 2
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 _FOREIGN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE")
@@ -148,8 +148,10 @@ class EngineProcess:
     def close(self) -> None:
         """Blender ends, or the add-on is disabled: our engine ends by itself unless it is to stay."""
         self._close_stdin()
-        if self._process is not None and not self._stay:
-            threading.Thread(target=_reap, args=(self._process,), name="slipcast-engine-end", daemon=True).start()
+        if self._process is not None:
+            patience_s = None if self._stay else STOP_TIMEOUT_S
+            threading.Thread(target=_reap, args=(self._process, patience_s), name="slipcast-engine-end",
+                             daemon=True).start()
         self._process, self._status = None, EngineStatus("off")
 
     def kill(self) -> None:
@@ -195,20 +197,22 @@ class EngineProcess:
 
     def _why_ended(self) -> str:
         code = self._process.returncode if self._process is not None else None
-        said = self.stderr_tail()
         ended = "it ended" if code is None else f"it ended with code {code}"
+        if code is not None and code < 0:
+            ended = f"it was ended by signal {-code}"
+        said = self.last_words()
         return f"{ended}: {said}" if said else ended
 
-    def stderr_tail(self) -> str:
-        """The last lines of what the engine wrote, in one line; empty when it wrote nothing."""
+    def last_words(self) -> str:
+        """The last lines of what the engine wrote that are not its ordinary log, in one line; may be empty."""
         try:
             with self.log_path.open("rb") as output:
-                output.seek(max(0, self.log_path.stat().st_size - STDERR_TAIL_BYTES))
+                output.seek(max(0, self.log_path.stat().st_size - LAST_BYTES))
                 text = output.read().decode("utf-8", "replace")
         except OSError:
             return ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return " | ".join(lines[-STDERR_TAIL_LINES:])
+        lines = [line.strip() for line in text.splitlines() if line.strip() and " INFO " not in line]
+        return " | ".join(lines[-LAST_LINES:])
 
     def _command(self) -> list[str]:
         command = [str(self._python), "-P", str(self._package_root / "engine" / "start.py"), "serve",
@@ -253,9 +257,10 @@ def _own_group() -> dict[str, int | bool]:
     return {"start_new_session": True}
 
 
-def _reap(process: subprocess.Popen[bytes]) -> None:
+def _reap(process: subprocess.Popen[bytes], patience_s: float | None) -> None:
+    """Wait for the end of a child, so that it is not taken for a running one when the add-on is enabled again."""
     try:
-        process.wait(STOP_TIMEOUT_S)
+        process.wait(patience_s)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
