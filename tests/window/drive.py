@@ -29,6 +29,9 @@ def steps() -> Iterator[None]:
     bpy.ops.extensions.package_install_files(filepath=zip_path, repo="user_default", enable_on_install=True,
                                              overwrite=True)
     pump = import_module(f"{ADDON}.addon.pump")
+    asked = bpy.context.scene.slipcast
+    asked.folder, asked.quality, asked.texture_px, asked.target_size = view_folder, "draft", "512", 4.0
+    bpy.data.objects.remove(bpy.data.objects["Cube"])
     yield from show_tab()
     take_screenshot("panel")
     report["timer_before"] = bpy.app.timers.is_registered(pump._tick)
@@ -36,9 +39,11 @@ def steps() -> Iterator[None]:
     bpy.ops.ed.undo_push(message="before")
     before = set(bpy.data.objects.keys())
     began = time.perf_counter()
-    bpy.ops.slipcast.generate(folder=view_folder, quality="draft", face_budget=2000, texture_px="512")
+    bpy.ops.slipcast.generate("INVOKE_DEFAULT")
     report["operator_seconds"] = time.perf_counter() - began
     report["gaps"] = yield from wait_for_the_end(pump)
+    for _ in range(20):
+        yield
     take_screenshot("done")
     session = pump.session()
     report["error"] = str(session.error or "")
@@ -56,6 +61,7 @@ def show_tab() -> Iterator[None]:
     """Open the sidebar of the 3D viewport at the tab, and let it be drawn."""
     area = next(area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == "VIEW_3D")
     area.spaces.active.show_region_ui = True
+    area.spaces.active.shading.color_type = "TEXTURE"
     for _ in range(20):
         yield
     region = next(region for region in area.regions if region.type == "UI")

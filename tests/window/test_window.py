@@ -32,9 +32,9 @@ def seen(tmp_path_factory: pytest.TempPathFactory) -> dict:
                                 "SLIPCAST_ENGINE_PYTHON": sys.executable}
     done = subprocess.run(
         [BLENDER, "--factory-startup", "--python", str(ROOT / "tests" / "window" / "drive.py"), "--",
-         str(later if (major, minor) >= (5, 1) else older), str(ROOT / "examples" / "skull"),
+         str(later if (major, minor) >= (5, 1) else older), "examples/skull",
          str(folder / "report.json"), str(shots / "shot")],
-        capture_output=True, text=True, check=False, env=environment, timeout=800)
+        capture_output=True, text=True, check=False, env=environment, cwd=ROOT, timeout=800)
     output = done.stdout + done.stderr
     assert (folder / "report.json").is_file(), output
     return json.loads((folder / "report.json").read_text(encoding="utf-8")) | {"output": output}
