@@ -39,12 +39,13 @@ if command -v flock >/dev/null; then
     [ ! -e "$stamp" ] || exit 0
 fi
 
-echo "Setting up $folder (Python $version); the first time this downloads a few hundred MB."
+echo "Setting up $folder (Python $version); the first time this downloads about 1 GB and takes some minutes."
 if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
     [ "$python" != "$folder/bin/python" ] || python=$("$python" -c "import sys; print(sys._base_executable)")
     "$python" -m venv --clear "$folder"
 fi
-pip=("$folder/bin/python" -m pip install --quiet --disable-pip-version-check)
+pip=("$folder/bin/python" -m pip install --disable-pip-version-check)
+[ -t 1 ] || pip+=(--quiet)      # a person sees that it goes on, a log does not need to
 if [ "$version" = 3.11 ]; then
     "${pip[@]}" --constraint constraints.txt --editable ".[dev]"
 else
