@@ -47,8 +47,9 @@ def main() -> int:
     shutil.rmtree(BLENDER_FILES, ignore_errors=True)
     code = run_blender(zips[0], arguments.quality)
     left = engines_left_running()
+    if left:
+        print(f"demo: the engine did not end with its Blender: process {left}.", file=sys.stderr)
     if code or left:
-        print(f"demo: Blender ended with {code}." if code else f"demo: still running: {left}", file=sys.stderr)
         return 1
 
     report = json.loads((OUT / "demo.json").read_text(encoding="utf-8"))
@@ -75,9 +76,13 @@ def run_blender(zip_path: Path, quality: str) -> int:
     child = subprocess.Popen(command, env=environment, cwd=OUT, start_new_session=True)
     try:
         return child.wait(TIME_LIMIT_S)
-    except BaseException:
-        os.killpg(child.pid, signal.SIGTERM)
-        raise
+    except subprocess.TimeoutExpired:
+        print(f"demo: not done after {TIME_LIMIT_S:.0f} s; stopped.", file=sys.stderr)
+        return 1
+    finally:
+        if child.poll() is None:        # out of time, or Ctrl+C here
+            os.killpg(child.pid, signal.SIGTERM)
+            child.wait()
 
 
 def engines_left_running(patience_s: float = 10.0) -> list[int]:

@@ -35,7 +35,10 @@ def main(zip_path: Path, folder: Path, photo: str, quality: str, out: Path) -> N
     install(zip_path)
     lap("install the zip in Blender, enable it")
 
-    bpy.ops.slipcast.generate(folder=str(folder), quality=quality, import_cameras=True)
+    try:
+        bpy.ops.slipcast.generate(folder=str(folder), quality=quality, import_cameras=True)
+    except RuntimeError as error:       # an operator's report; it says what happened and what to do
+        raise SystemExit(f"demo: {error}") from error
     outcome = import_module(f"{ADDON}.addon.pump").session().outcome
     rows += [(f"engine: {name}", seconds) for name, seconds in outcome.stages]
     rows.append(("start engine, send photos, fetch, place",
