@@ -1,6 +1,13 @@
-"""Find masks that contradict all other views, so that one wrong mask does not carve a hole into the shape."""
+"""Find masks that contradict all other views, so that one wrong mask does not carve a hole into the shape.
+
+A right mask only takes thin slivers from what the other views leave: measured on six shapes from 8, 12 and 24 views,
+no right mask alone took anything that lay deeper than 4 % of the box's diagonal inside the others' hull, while a
+wrong hole of 16 pixels in one mask of 24 took .3 % of the volume there.
+"""
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import cv2
@@ -8,14 +15,98 @@ import numpy as np
 import torch
 
 from .progress import Stage
-from .silhouettes import Silhouette, Silhouettes, measure_depths
+from .silhouettes import Silhouette, Silhouettes, measure_depths, view_depth
 
+log = logging.getLogger(__name__)
 MIN_VIEWS = 8  # with fewer, a view that alone sees through an opening cannot be told from a wrong mask
-GRID = 72  # cells along the longest side of the box for this test
+MIN_VIEWS_FOR_TWO = 16  # from here on two masks may be wrong at the same place
+GRID = 64  # cells along the longest side of the box
+DEEP, DEEP_FOR_TWO = 0.04, 0.08  # of the box's diagonal
+TOO_MUCH = 5e-4  # of the hull's volume, taken deep inside by one mask
+WHOLE_VIEW = 0.15  # of the object's picture: beyond it the whole mask is not believed
+MAX_WRONG = 0.25  # of the views: beyond it they contradict each other, and none can be called wrong
+
+
 @dataclass(frozen=True)
-class _Carved:
-    pass
+class _Contradiction:
+    """position: in Silhouettes.views. points: (N, 3) float32, carved by this view against the others."""
+
+    position: int
+    points: torch.Tensor
 
 
 def silence_wrong_masks(silhouettes: Silhouettes, box: np.ndarray, stage: Stage) -> Silhouettes:
-    return silhouettes
+    """The same views, but where a mask contradicts all others deep inside the object, it says nothing (the whole
+    view is left out if that is a large part of it). The person is told which. box: (2, 3) float64, world."""
+    if len(silhouettes.views) < MIN_VIEWS:
+        return silhouettes
+    cell = float((box[1] - box[0]).max()) / GRID
+    found, hull_points = _contradictions(silhouettes, box, cell)
+    if len(found) > MAX_WRONG * len(silhouettes.views):
+        stage.warn(f"{len(found)} of {len(silhouettes.views)} masks contradict each other; the shape may be cut away "
+                   "in places. Check the masks and that the cameras belong to these images.")
+        return silhouettes
+    views: list[Silhouette | None] = list(silhouettes.views)
+    for wrong in found:
+        view = silhouettes.views[wrong.position]
+        silenced, part = _silence(view, wrong.points, hull_points, cell)
+        log.info("mask of %s contradicts the others in %.1f %% of the object", view.name, 100 * part)
+        if part > WHOLE_VIEW:
+            views[wrong.position] = None
+            stage.warn(f"{view.name}: its mask contradicts all other views, so it was left out of the shape. "
+                       "Check this mask and this camera.")
+        else:
+            views[wrong.position] = silenced
+            stage.warn(f"{view.name}: its mask has a hole or a gap where all other views see the object; it was not "
+                       "believed there.")
+        stage.check()
+    return replace(silhouettes, views=tuple(view for view in views if view is not None))
+
+
+def _contradictions(silhouettes: Silhouettes, box: np.ndarray, cell: float
+                    ) -> tuple[Sequence[_Contradiction], torch.Tensor]:
+    """The contradictions, and the points (N, 3) inside the hull that outvotes single views."""
+    axes = [torch.from_numpy(np.arange(box[0][axis] + 0.5 * cell, box[1][axis], cell) - silhouettes.origin[axis])
+            for axis in range(3)]
+    points = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3).float().to(silhouettes.device)
+    depths = measure_depths(silhouettes, points, 3)
+    believed = (depths.seen >= max(4, silhouettes.needed_views)) & (depths.seen > depths.missed)
+    diagonal = float(np.linalg.norm(box[1] - box[0]))
+    inside = believed & (depths.smallest[1] > 0)
+    carved = believed & (depths.smallest[0] < -0.7 * cell)
+    deep = depths.smallest[1] > DEEP * diagonal
+    if len(silhouettes.views) >= MIN_VIEWS_FOR_TWO:
+        deep |= depths.smallest[2] > DEEP_FOR_TWO * diagonal
+        inside |= believed & (depths.smallest[2] > 0)
+    suspect = points[carved & deep]
+    limit = TOO_MUCH * int(inside.sum())
+    found = []
+    for position, view in enumerate(silhouettes.views if len(suspect) else ()):
+        depth, sees, _ = view_depth(view, suspect, 0.0)
+        taken = suspect[sees & (depth < -0.7 * cell)]
+        if len(taken) > limit:
+            found.append(_Contradiction(position, taken))
+    return found, points[inside]
+
+
+def _silence(view: Silhouette, carved: torch.Tensor, hull_points: torch.Tensor, cell: float
+             ) -> tuple[Silhouette, float]:
+    """The view with its mask unknown around the carved points, and the part of the object's picture that this is."""
+    mark = _picture_of(view, carved, 2.0 * cell)
+    whole = _picture_of(view, hull_points, 1.0 * cell)
+    distance = view.distance_px.clone()
+    distance[torch.from_numpy(mark).to(distance.device)] = torch.nan
+    return replace(view, distance_px=distance), float((mark & whole).sum() / max(1, int(whole.sum())))
+
+
+def _picture_of(view: Silhouette, points: torch.Tensor, radius: float) -> np.ndarray:
+    """(H, W) bool: pixels within `radius` (world units, at the points' mean depth) of any projected point."""
+    height, width = view.distance_px.shape
+    local = (points @ view.projection[:, :3].T + view.projection[:, 3]).cpu().numpy()
+    local = local[local[:, 2] > 0]
+    pixels = np.floor(local[:, :2] / local[:, 2:]).astype(int)
+    pixels = pixels[((pixels >= 0) & (pixels < (width, height))).all(axis=1)]
+    picture = np.zeros((height, width), np.uint8)
+    picture[pixels[:, 1], pixels[:, 0]] = 1
+    size = 2 * int(np.ceil(radius * view.focal_px / float(local[:, 2].mean()))) + 1
+    return cv2.dilate(picture, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))) > 0

@@ -156,7 +156,7 @@ def _measure_piece(silhouettes: Silhouettes, points: torch.Tensor, count: int, r
     seen = torch.zeros(total, dtype=torch.int16, device=points.device)
     missed = torch.zeros_like(seen)
     for number, view in enumerate(silhouettes.views):
-        depth, sees, touches = _depth_in_view(view, points, reach)
+        depth, sees, touches = view_depth(view, points, reach)
         depth = depth + sign * 1.25 * reach  # 1.25: off the middle of the picture a pixel is less than depth / focal
         depth = torch.where(sees if sign >= 0 else touches, depth, torch.inf)
         seen += sees
@@ -188,7 +188,7 @@ def agreed_depth(silhouettes: Silhouettes, depths: Depths, strict: bool | None =
     return torch.where(believed, agreed, -torch.inf)
 
 
-def _depth_in_view(view: Silhouette, points: torch.Tensor, reach: float
+def view_depth(view: Silhouette, points: torch.Tensor, reach: float
                    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Depth (N,) in world units, whether the view sees the whole ball, whether it sees any of it."""
     height, width = view.distance_px.shape
