@@ -62,6 +62,16 @@ def test_a_link_in_its_place_is_replaced_and_not_followed(tmp_path: Path):
     assert read_connection(path) == CONNECTION
 
 
+@posix_only
+def test_a_link_planted_where_the_draft_will_be_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("secrets.token_hex", lambda size: "guessed")
+    target = tmp_path / "target"
+    (tmp_path / ".engine.json.guessed").symlink_to(target)
+    with pytest.raises(FileExistsError):
+        write_connection(tmp_path / "engine.json", CONNECTION)
+    assert not target.exists()
+
+
 def test_a_failed_write_leaves_the_old_file_and_no_draft(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     path = tmp_path / "engine.json"
     write_connection(path, CONNECTION)

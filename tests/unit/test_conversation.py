@@ -473,7 +473,8 @@ def test_a_result_cut_by_a_loss_is_fetched_again_without_what_is_here():
     stage.talk.on_down()
     stage.blob.clear()
     stage.up()
-    stage.on_blob(Chunk(vertices, 10), fetch_id, b"y" * 10)       # of the old transfer
+    for _ in range(3):
+        stage.on_blob(Chunk(vertices, 10), fetch_id, b"y" * 10)       # of the old transfer
     while not stage.told(Finished):
         assert stage.blob
         assert sha(b"12345") not in {message.sha256 for message in stage.sent(Fetch)}

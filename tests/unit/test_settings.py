@@ -18,7 +18,7 @@ def test_absent_names_keep_their_defaults():
 @pytest.mark.parametrize("given", [
     {"quality": "best"}, {"quality": 1}, {"quality": None}, {"quality": ["draft"]}, {"quality": {}},
     {"face_budget": MIN_FACES - 1}, {"face_budget": MAX_FACES + 1}, {"face_budget": 1000.0}, {"face_budget": "1000"},
-    {"face_budget": True}, {"texture_px": 1000}, {"texture_px": [512]}, {"seed": -1}, {"seed": 2**31},
+    {"face_budget": True}, {"texture_px": 1000}, {"texture_px": [512]}, {"seed": -1}, {"seed": 2**31}, {"seed": True},
     {"Quality": "draft"}, {"steps": 3},
 ])
 def test_anything_else_is_bad_settings(given: dict[str, Any]):
