@@ -4,9 +4,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
+
 from ...bridge.settings import ViewsSettings
 from .bake import bake_base_color
-from .device import pick_device
 from .finish import finish_mesh
 from .hull import visual_hull
 from .images import load_views
@@ -26,10 +27,10 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
     """A textured mesh from views with cameras.
 
     files: label -> local file, as bridge.folders.collect_view_folder makes it; suffixes of the files mean nothing.
-    run: made with STAGES. device: "auto", "cpu" or "cuda:N". The raw and the simplified surface go out as previews.
+    run: made with STAGES. device: "cpu" or "cuda:N", known to work (runners.find_device). The raw and the simplified surface go out as previews.
     Raises BadInput (its leaves), Cancelled.
     """
-    preset, place = views_preset(settings.quality), pick_device(device)
+    preset, place = views_preset(settings.quality), torch.device(device)
     with run.stage("load", unit="images") as stage:
         views = load_views(files, preset.working_px, stage)
     with run.stage("masks", total=len(views.views), unit="views") as stage:

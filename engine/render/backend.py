@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import warp as wp
 
-wp.config.log_level = wp.LOG_WARNING   # Warp's own banner goes to stdout, which belongs to the command line
+wp.config.log_level = wp.LOG_ERROR   # no banner on stdout, and no alarm about a missing GPU where the CPU was asked for
 
 log = logging.getLogger(__name__)
 _loading = threading.Lock()

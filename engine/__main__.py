@@ -1,0 +1,39 @@
+"""`python -m slipcast.engine serve | generate`. Everything heavy is imported when it is needed."""
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run one command. Returns the exit code: 0 done, 1 failed, 2 bad usage or input, 130 stopped with Ctrl-C."""
+    from .commands import add_generate_arguments
+
+    parser = argparse.ArgumentParser(prog="slipcast.engine", description="The compute engine of Slipcast.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|generate")
+    serve = commands.add_parser("serve", help="do jobs for Blender and other clients")
+    generate = commands.add_parser("generate", help="make a textured mesh from a folder of views, here and now")
+    commands.add_parser("worker")   # started by serve
+    add_generate_arguments(generate)
+    wanted = argv[0] if argv else ""
+    if wanted == "serve":
+        from .server import add_arguments
+
+        add_arguments(serve)
+    arguments = parser.parse_args(argv)
+    if arguments.command == "serve":
+        from .server import run
+
+        return run(arguments)
+    if arguments.command == "worker":
+        from .worker import main as work
+
+        return work()
+    from .commands import generate as run_generate
+
+    return run_generate(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

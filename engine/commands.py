@@ -1,0 +1,151 @@
+"""The command `generate`: a job in this process, without server or client."""
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from ..bridge.errors import BadInput, BadSettings, BridgeError, Cancelled, InternalError, OutOfMemory
+from ..bridge.folders import collect_view_folder
+from ..bridge.settings import METHODS, ViewsSettings, settings_from_mapping
+
+if TYPE_CHECKING:
+    from .pipeline.types import PipelineResult
+
+log = logging.getLogger(__name__)
+
+
+def add_generate_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `generate`; those of the method come from its settings."""
+    parser.add_argument("input", type=Path, metavar="INPUT",
+                        help="folder of views: transforms.json or a COLMAP model, beside its images")
+    parser.add_argument("-o", "--output", type=Path, action="append", required=True, metavar="OUT",
+                        help="file to write: .glb, .obj, .ply, .stl or .npz; may be given several times")
+    parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="auto: by what INPUT is (default)")
+    for knob in dataclasses.fields(ViewsSettings):
+        facts = knob.metadata
+        parser.add_argument(_option(knob), dest=knob.name, type=type(knob.default), default=knob.default,
+                            choices=facts.get("choices"), help=f"{facts['tip']} (default: {knob.default})",
+                            metavar=None if facts.get("choices") else facts.get("unit", "n").upper())
+    parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda:0", help="where to compute (default: auto)")
+    parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
+    parser.add_argument("--debug", action="store_true", help="tell more, and show tracebacks")
+
+
+def _option(knob: dataclasses.Field[Any]) -> str:
+    return "--" + knob.metadata["label"].lower().replace(" ", "-")
+
+
+def generate(arguments: argparse.Namespace) -> int:
+    """Run the job and write the files. Returns the exit code (see __main__.main)."""
+    logging.basicConfig(level=logging.INFO if arguments.debug else logging.WARNING, stream=sys.stderr,
+                        format="%(levelname)s %(name)s: %(message)s")
+    try:
+        with _cancel_by_signal() as received:
+            return _generate(arguments, received)
+    except Cancelled:
+        return _end(arguments, "Cancelled. Nothing was written.", 128 + (received[0] if received else signal.SIGINT))
+    except BadInput as error:
+        return _end(arguments, str(error), 2)
+    except BridgeError as error:
+        return _end(arguments, str(error), 1)
+    except MemoryError:
+        return _end(arguments, str(OutOfMemory("There is not enough memory.", "Try a lower quality or texture size.")), 1)
+    except Exception as error:   # the outermost edge: a person gets a line and an exit code, --debug the traceback
+        if _is_out_of_memory(error):
+            return _end(arguments, str(OutOfMemory("The GPU ran out of memory.", "Try --device cpu or a lower quality.")), 1)
+        text = InternalError(f"Something went wrong inside Slipcast: {error!r}.", "Run again with --debug to see where.")
+        return _end(arguments, str(text), 1)
+
+
+def _end(arguments: argparse.Namespace, text: str, code: int) -> int:
+    if arguments.debug and sys.exc_info()[0] is not None:
+        log.exception("ended with code %d", code)
+    sys.stderr.write(f"slipcast: {text}\n")
+    return code
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return type(error).__name__ == "OutOfMemoryError"   # torch's; torch may not have been imported
+
+
+def _generate(arguments: argparse.Namespace, received: list[int]) -> int:
+    started = time.perf_counter()
+    settings = settings_from_mapping(ViewsSettings, {knob.name: getattr(arguments, knob.name)
+                                                     for knob in dataclasses.fields(ViewsSettings)})
+    from .pipeline.export import check_output, write_mesh
+
+    outputs = list(dict.fromkeys(arguments.output))
+    for path in outputs:
+        check_output(path)
+    files = collect_view_folder(arguments.input)
+    from .pipeline.generate import STAGES, generate_from_views
+    from .pipeline.progress import Run
+    from .runners import find_device
+    from .terminal import RunDisplay
+
+    device, label = find_device(_known_device(arguments.device), len(os.sched_getaffinity(0))
+                                if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    with RunDisplay(sys.stderr if arguments.json else sys.stdout) as display:
+        run = Run(STAGES, report=display.show, is_cancelled=lambda: bool(received))
+        result = generate_from_views(files, settings, run, device)
+    if received:
+        raise Cancelled("Cancelled before writing.")
+    written = [file for path in outputs for file in write_mesh(path, result.textured)]
+    for text in result.warnings:
+        display.say(f"Warning: {text}")
+    seconds = time.perf_counter() - started
+    display.say(f"{len(result.textured.mesh.faces):,} faces in {seconds:.1f} s on {label}: "
+                + ", ".join(str(file) for file in written))
+    if arguments.json:
+        sys.stdout.write(json.dumps(_summary(result, label, seconds, written)) + "\n")
+    return 0
+
+
+def _known_device(name: str) -> str:
+    kind, _, number = name.partition(":")
+    if name in ("auto", "cpu", "cuda") or kind == "cuda" and number.isdecimal():
+        return name
+    raise BadSettings(f"There is no device called {name!r}.", "Use auto, cpu, or cuda:0.")
+
+
+def _summary(result: PipelineResult, device: str, seconds: float, written: list[Path]) -> dict[str, Any]:
+    mesh = result.textured.mesh
+    return {"job": uuid.uuid4().hex, "method": "views", "device": device, "seconds": round(seconds, 3),
+            "stages": [{"name": stage.name, "seconds": round(stage.seconds, 3)} for stage in result.stages],
+            "vertices": len(mesh.vertices), "faces": len(mesh.faces), "files": [str(file) for file in written],
+            "warnings": list(result.warnings)}
+
+
+@contextmanager
+def _cancel_by_signal() -> Iterator[list[int]]:
+    """SIGINT and SIGTERM ask for a stop (the list gets the signal's number); a second one ends the process at once."""
+    received: list[int] = []
+    before: dict[int, Any] = {}
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        sys.stderr.write("\nStopping ...\n")
+        signal.signal(number, signal.SIG_DFL)
+
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            before[number] = signal.signal(number, ask_to_stop)
+    except ValueError:
+        pass   # not the main thread: whoever started us handles signals
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

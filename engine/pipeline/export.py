@@ -1,0 +1,168 @@
+"""Write a textured mesh to a file, in the axes and colours its format asks for.
+
+| suffix | axes | what it holds |
+|---|---|---|
+| .glb | Y up: (x, y, z) -> (x, z, -y) | mesh, normals, UVs (v down), PNG as base colour, metallic 0, roughness 0.8 |
+| .obj | Y up, as importers expect | mesh, normals, UVs (v up); NAME.mtl and NAME.png beside it |
+| .ply | Blender's world (Z up) | mesh with shared vertices, colour per vertex |
+| .stl | Blender's world (Z up), scene units as they are (STL has no unit) | triangles only |
+| .npz | Blender's world (Z up) | vertices, faces, corner_uvs, base_color: exact |
+
+A file appears complete or not at all: everything is written under another name first.
+"""
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from ...bridge.errors import BadOutput, NoSpace
+from . import glb
+from .atlas import merged_corners
+from .normals import face_normals, vertex_normals
+from .types import TexturedMesh
+
+ROUGHNESS = 0.8
+
+
+def check_output(path: Path) -> None:
+    """Raises BadOutput when `path` has a suffix we do not write, or its folder is missing or cannot be written to."""
+    if path.suffix.lower() not in WRITERS:
+        raise BadOutput(f"{path.name}: Slipcast does not write {path.suffix or 'files without a suffix'}.",
+                        f"Use one of {', '.join(WRITERS)}.")
+    if path.is_dir():
+        raise BadOutput(f"{path} is a folder.", "Name a file in it.")
+    if not path.parent.is_dir():
+        raise BadOutput(f"The folder {path.parent} does not exist.", "Make it first, or choose another place.")
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise BadOutput(f"Cannot write to {path.parent}: {error.strerror}.", "Choose another place.") from error
+
+
+def write_mesh(path: Path, textured: TexturedMesh) -> tuple[Path, ...]:
+    """Write `textured` in the format of the suffix. Returns all files written, the one asked for first.
+
+    Raises BadOutput as check_output does, or when writing fails; NoSpace when the disk is full.
+    """
+    check_output(path)
+    files = WRITERS[path.suffix.lower()](path, textured)
+    _write_all(files)
+    return tuple(files)
+
+
+def _write_all(files: dict[Path, bytes]) -> None:
+    """All files or none of the new ones: the one that names the others comes last."""
+    waiting: list[tuple[str, Path]] = []
+    try:
+        for path, content in files.items():
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
+            waiting.append((name, path))
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        for name, path in reversed(waiting):
+            os.chmod(name, 0o666 & ~_umask())
+            os.replace(name, path)
+    except OSError as error:
+        if error.errno == 28:   # ENOSPC
+            raise NoSpace(f"The disk is full: {path.name} was not written.", "Make room, or choose another place.") from error
+        raise BadOutput(f"Cannot write {path}: {error.strerror}.", "Choose another place.") from error
+    finally:
+        for name, _ in waiting:
+            Path(name).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def y_up(points: np.ndarray) -> np.ndarray:
+    """Blender's world (x, y, z) to (x, z, -y). (N, 3), same dtype."""
+    return np.stack([points[:, 0], points[:, 2], -points[:, 1]], -1)
+
+
+def png_bytes(base_color: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(base_color, "RGB").save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def _glb(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
+    source, uvs, split = merged_corners(textured.mesh.faces, textured.corner_uvs)
+    normals = vertex_normals(textured.mesh.vertices, textured.mesh.faces)
+    down = np.stack([uvs[:, 0], 1 - uvs[:, 1]], -1).astype(np.float32)
+    return {path: glb.glb_bytes(y_up(textured.mesh.vertices)[source], y_up(normals)[source], down, split,
+                                png_bytes(textured.base_color), path.stem, ROUGHNESS)}
+
+
+def _obj(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
+    mesh = textured.mesh
+    uvs, index = np.unique(textured.corner_uvs.reshape(-1, 2), axis=0, return_inverse=True)
+    lines = io.StringIO()
+    material, texture = path.with_suffix(".mtl"), path.with_suffix(".png")
+    lines.write(f"# Slipcast, Y up\nmtllib {material.name}\no {path.stem}\n")
+    np.savetxt(lines, y_up(mesh.vertices), "v %.7g %.7g %.7g")
+    np.savetxt(lines, uvs, "vt %.7g %.7g")
+    np.savetxt(lines, y_up(vertex_normals(mesh.vertices, mesh.faces)), "vn %.5f %.5f %.5f")
+    lines.write("usemtl surface\ns 1\n")
+    corners = np.stack([mesh.faces + 1, index.reshape(-1, 3) + 1, mesh.faces + 1], -1).reshape(-1, 9)
+    np.savetxt(lines, corners, "f %d/%d/%d %d/%d/%d %d/%d/%d")
+    description = f"newmtl surface\nKd 1 1 1\nKs 0 0 0\nPr {ROUGHNESS}\nPm 0\nillum 1\nmap_Kd {texture.name}\n"
+    return {path: lines.getvalue().encode(), material: description.encode(), texture: png_bytes(textured.base_color)}
+
+
+def vertex_colors_of(textured: TexturedMesh) -> np.ndarray:
+    """Texture colour at every vertex: mean over its corners, (V, 3) uint8 sRGB."""
+    height, width = textured.base_color.shape[:2]
+    uv = textured.corner_uvs.reshape(-1, 2)
+    column = np.clip((uv[:, 0] * width).astype(int), 0, width - 1)
+    row = np.clip(((1 - uv[:, 1]) * height).astype(int), 0, height - 1)
+    color = textured.base_color[row, column].astype(np.float64)
+    index, count = textured.mesh.faces.ravel(), len(textured.mesh.vertices)
+    total = np.stack([np.bincount(index, color[:, channel], minlength=count) for channel in range(3)], -1)
+    return (total / np.maximum(np.bincount(index, minlength=count), 1)[:, None] + 0.5).astype(np.uint8)
+
+
+def _ply(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
+    mesh = textured.mesh
+    rows = np.empty(len(mesh.vertices), [("xyz", "<f4", 3), ("normal", "<f4", 3), ("color", "u1", 3)])
+    rows["xyz"], rows["normal"] = mesh.vertices, vertex_normals(mesh.vertices, mesh.faces)
+    rows["color"] = vertex_colors_of(textured)
+    faces = np.empty(len(mesh.faces), [("count", "u1"), ("index", "<i4", 3)])
+    faces["count"], faces["index"] = 3, mesh.faces
+    numbers = "".join(f"property float {name}\n" for name in ("x", "y", "z", "nx", "ny", "nz"))
+    colors = "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
+    header = (f"ply\nformat binary_little_endian 1.0\ncomment Slipcast, Z up\nelement vertex {len(rows)}\n{numbers}{colors}"
+              f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n")
+    return {path: header.encode() + rows.tobytes() + faces.tobytes()}
+
+
+def _stl(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
+    mesh = textured.mesh
+    normal = face_normals(mesh.vertices, mesh.faces)
+    rows = np.zeros(len(mesh.faces), [("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("extra", "<u2")])
+    rows["normal"] = normal / np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
+    rows["corners"] = mesh.vertices[mesh.faces]
+    return {path: b"Slipcast, Z up".ljust(80) + np.uint32(len(rows)).tobytes() + rows.tobytes()}
+
+
+def _npz(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, vertices=textured.mesh.vertices, faces=textured.mesh.faces,
+                        corner_uvs=textured.corner_uvs, base_color=textured.base_color)
+    return {path: buffer.getvalue()}
+
+
+WRITERS: dict[str, Callable[[Path, TexturedMesh], dict[Path, bytes]]] = {
+    ".glb": _glb, ".obj": _obj, ".ply": _ply, ".stl": _stl, ".npz": _npz}
