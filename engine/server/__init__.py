@@ -41,14 +41,14 @@ from .frontend import Frontend
 from .jobs import JobTable
 from .link import WorkerLink
 from .process import default_worker_command
-from .sockets import bind_router, endpoint_of
+from .sockets import BLOB_LANE, CTL_LANE, LANES, bind_router, endpoint_of
 from .supervisor import Supervisor
 from .zap import Doorman, make_keys
 
 log = logging.getLogger(__name__)
 LOG_NAME = "engine.log"
 _CLIENTS = "clients"
-_CTL_RECEIVE_QUEUE = 64
+_SWITCH_S = 0.001    # Python's 5 ms is what a cancel may wait for the blob desk's thread
 _GIB = 1024**3
 _PACKAGE = __name__.rsplit(".", 2)[0]
 
@@ -109,22 +109,23 @@ def serve(settings: ServeSettings, data: Path, connection: Path, worker_command:
 
 def _serve_locked(settings: ServeSettings, data: Path, connection: Path, command: tuple[str, ...],
                   stop_with_stdin: bool, stack: ExitStack) -> None:
+    sys.setswitchinterval(_SWITCH_S)
     table = JobTable(data / "jobs.sqlite")
     stack.callback(table.close)
     recovered = table.recover()
     store = BlobStore(data, settings.quota_bytes, settings.min_free_bytes)
     log.info("engine %s, process %d, data in %s, %d jobs recovered", VERSION, os.getpid(), data, len(recovered))
-    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context(LANES)
     stack.callback(context.term)   # last of all sockets; the Doorman ends with it
     doorman = Doorman(context)
     doorman.start()
     keys, client_keys, epoch = make_keys(), make_keys(), uuid.uuid4().hex
     doorman.admit(_CLIENTS, client_keys.public, "client")
     limits = settings.limits
-    ctl = bind_router(context, _CLIENTS, keys, settings, limits.header_bytes, settings.send_queue)
+    ctl = bind_router(context, _CLIENTS, keys, settings, limits.header_bytes, settings.send_queue, CTL_LANE)
     stack.callback(ctl.close)
     blob = bind_router(context, _CLIENTS, keys, settings, max(limits.chunk_bytes, limits.header_bytes),
-                       2 * limits.credits)
+                       2 * limits.credits, BLOB_LANE)
     desk = BlobDesk(blob, store, settings)
     link = WorkerLink(context, doorman, make_keys(), settings, str(data / LOG_NAME))
     stack.callback(link.socket.close)

@@ -11,7 +11,7 @@ import zmq
 from ...bridge.codec import Envelope, decode, encode
 from ...bridge.errors import BridgeError
 from ..settings import ServeSettings
-from .sockets import bind_router, endpoint_of
+from .sockets import WORKER_LANE, bind_router, endpoint_of
 from .workerlink import FROM_WORKER, LINK_LIMITS, WorkerConfig
 from .zap import Doorman, KeyPair
 
@@ -28,7 +28,7 @@ class WorkerLink:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], doorman: Doorman, keys: KeyPair,
                  settings: ServeSettings, log_file: str) -> None:
         largest = max(settings.preview_bytes, LINK_LIMITS.header_bytes)
-        self.socket = bind_router(context, DOMAIN, keys, settings, largest, _QUEUE)
+        self.socket = bind_router(context, DOMAIN, keys, settings, largest, _QUEUE, WORKER_LANE)
         self._doorman, self._keys, self._settings, self._log_file = doorman, keys, settings, log_file
         self._routes: dict[str, bytes] = {}
         self.handle: Callable[[str, Envelope], None] = lambda name, envelope: None

@@ -14,19 +14,23 @@ from .zap import KeyPair
 log = logging.getLogger(__name__)
 Frames = Sequence[bytes | memoryview]
 LOOPBACK = "tcp://127.0.0.1"
+CTL_LANE, BLOB_LANE, WORKER_LANE = 0, 1, 2
+LANES = 3
 _CURVE_BYTES = 1024   # libzmq counts the encrypted frame; 33 bytes more, and some to spare
 _LINGER_MS = 200   # last words at the end of the engine
 
 
 def bind_router(context: zmq.Context[zmq.Socket[bytes]], domain: str, keys: KeyPair, settings: ServeSettings,
-                largest_frame: int, queue: int) -> zmq.Socket[bytes]:
+                largest_frame: int, queue: int, lane: int) -> zmq.Socket[bytes]:
     """A ROUTER on a loopback port of the system's choice: CURVE only, keys judged by the Doorman under `domain`.
 
     largest_frame: bytes; libzmq drops the connection of a peer that sends more in one frame. queue: messages held per
-    peer and direction.
+    peer and direction. lane: which of the context's I/O threads serves it; CURVE costs a millisecond a megabyte there,
+    and what is small must not wait behind it.
     """
     socket = context.socket(zmq.ROUTER)
     socket.linger = _LINGER_MS
+    socket.affinity = 1 << lane
     socket.curve_server = 1
     socket.curve_publickey, socket.curve_secretkey = keys.public.encode(), keys.secret.encode()
     socket.zap_domain = domain.encode()

@@ -117,10 +117,11 @@ class Peer:
     """A raw DEALER on one of the engine's sockets, for what a well-behaved client would never send."""
 
     def __init__(self, connection: Connection, endpoint: str, keys: tuple[bytes, bytes] | None = None,
-                 server_public: str = "") -> None:
+                 server_public: str = "", receive_queue: int = 1000) -> None:
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.DEALER)
         self.socket.linger = 0
+        self.socket.rcvhwm = receive_queue   # 1: libzmq itself does not read ahead of us
         public, secret = keys or (connection.client_public.encode(), connection.client_secret.encode())
         self.socket.curve_serverkey = (server_public or connection.server_public).encode()
         self.socket.curve_publickey, self.socket.curve_secretkey = public, secret

@@ -100,8 +100,9 @@ def test_a_connection_that_says_nothing_is_closed(engine):
 
 
 NONSENSE = [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"v":1,"type":"ping","n":' + b"9" * 5000 + b"}",
-            b'{"v":1,"type":"ping","body":{"x":NaN}}', b'{"v":1,"v":1,"type":"ping"}', b'{"v":1,"type":"ping","id":"\\ud800"}',
-            b'{"v":1,"type":"job_info","id":"a"}', b'{"v":1,"type":"no_such_thing","id":"a"}', b'{"v":true,"type":"ping"}',
+            b'{"v":1,"type":"ping","body":{"x":NaN}}', b'{"v":1,"v":1,"type":"ping"}',
+            b'{"v":1,"type":"ping","id":"\\ud800"}', b'{"v":true,"type":"ping"}',
+            b'{"v":1,"type":"job_info","id":"a"}', b'{"v":1,"type":"no_such_thing","id":"a"}',
             b'{"v":1,"type":"cancel","id":"a","body":{"job":"../../x"}}', b'{"v":1,"type":"get","id":"a","body":{}}',
             b'{"v":1,"type":"put","id":"a","body":{"sha256":"../../../etc/passwd","size":1}}',
             b'{"v":1,"type":"put","id":"a","body":{"sha256":"' + b"ab" * 32 + b'","size":-1}}',
@@ -208,7 +209,8 @@ def test_a_blob_above_its_limit_and_too_many_transfers_are_refused(make_engine):
 
 
 _JSON = st.recursive(st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats() | st.text(max_size=20),
-                     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+                     lambda inner: (st.lists(inner, max_size=4)
+                                    | st.dictionaries(st.text(max_size=8), inner, max_size=4)),
                      max_leaves=12)
 _TYPES = ["hello", "submit", "subscribe", "get", "list_jobs", "cancel", "forget", "ping", "put", "chunk", "credit",
           "fetch", "stop", "preview", "x"]

@@ -92,7 +92,8 @@ def test_jobs_run_in_the_order_in_which_they_came_and_two_devices_run_two(make_e
         assert max(infos[job].started_s for job in jobs[:2]) <= min(infos[job].started_s for job in jobs[2:])
 
 
-@pytest.mark.parametrize(("misfortune", "error"), [("masks", BadMasks), ("memory", OutOfMemory), ("bug", InternalError)])
+@pytest.mark.parametrize(("misfortune", "error"),
+                         [("masks", BadMasks), ("memory", OutOfMemory), ("bug", InternalError)])
 def test_what_goes_wrong_in_a_pipeline_is_typed_and_the_next_job_runs(engine, client, misfortune, error):
     with pytest.raises(error) as caught:
         client.wait(client.submit("views", {}, script(misfortune=misfortune)), timeout_s=20)
