@@ -5,6 +5,7 @@ The timer exists only while something is under way. The session is this module's
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -111,13 +112,20 @@ def _redraw(revision: int, last: bool) -> None:
 
 
 def _make_process() -> EngineProcess:
-    return preferences.make_engine_process(PACKAGE_ROOT)
+    made = preferences.make_engine_process(PACKAGE_ROOT)
+    # loads zmq, which a Blender that is not asked for anything does without, while the engine starts
+    threading.Thread(target=_client_class, name="slipcast-import", daemon=True).start()
+    return made
+
+
+def _client_class() -> type[Client]:
+    from ..bridge.client import Client
+
+    return Client
 
 
 def _connect(connection: Connection) -> Client:
-    from ..bridge.client import Client  # on first use: a panel can be drawn without zmq
-
-    client = Client(connection, name="blender")
+    client = _client_class()(connection, name="blender")
     client.start()
     return client
 

@@ -10,4 +10,6 @@ CHECKS = sorted(path.name for path in (Path(__file__).parent / "inside").glob("c
 
 @pytest.mark.parametrize("name", CHECKS)
 def test_installed_extension_passes(name, run_inside):
-    assert " passed" in run_inside(name)
+    output = run_inside(name)
+    print(output)  # with -s, or when a later line fails
+    assert " passed" in output

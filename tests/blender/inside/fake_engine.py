@@ -29,9 +29,10 @@ def run(method, settings, files, link, device):
 
     seed = settings["seed"]
     steps, vertices = {SLOW: (600, 3), STREAM: (160, 60_000)}.get(seed, (4, 3))
+    started = time.perf_counter()
     for done in range(steps + 1):
         link.report(SimpleNamespace(stage="hull", index=3, count=9, done=done, total=steps, unit="views",
-                                    stage_seconds=0.0))
+                                    stage_seconds=time.perf_counter() - started))
         link.preview(lambda: [("f4", (vertices, 3), bytes(12 * vertices)), ("i4", (vertices, 3), bytes(12 * vertices))])
         if link.is_cancelled():
             raise Cancelled("Cancelled during hull.")
