@@ -1,0 +1,68 @@
+"""A real Blender (not the bpy module), the zip for it, a view folder and a played engine.
+
+Blender: SLIPCAST_BLENDER (`make window BLENDER=path`), else `blender` on the PATH. Skipped where there is none.
+"""
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+FAKE_ENGINE = ROOT / "tests" / "blender" / "inside" / "fake_engine.py"
+
+
+@dataclass(frozen=True)
+class RealBlender:
+    """program: to be run with `environment`. folder: for the test's files. views: holds one view folder, "skull"."""
+
+    program: str
+    environment: dict[str, str]
+    zip: Path
+    folder: Path
+    views: Path
+    engine_python: Path
+
+    def run(self, *arguments: str, timeout_s: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([self.program, *arguments], env=self.environment | variables, capture_output=True,
+                              text=True, check=False, timeout=timeout_s)
+
+
+@pytest.fixture(scope="session")
+def real_blender(tmp_path_factory: pytest.TempPathFactory) -> RealBlender:
+    program, folder = _blender(), tmp_path_factory.mktemp("window")
+    views, python = folder / "views", folder / "python"
+    (views / "skull").mkdir(parents=True)
+    (views / "skull" / "transforms.json").write_text('{"camera_angle_x": 0.7, "frames": [{"file_path": "0.png"}]}')
+    (views / "skull" / "0.png").write_bytes(b"not looked at")
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" -P "{FAKE_ENGINE}" "$@"\n')
+    python.chmod(0o755)
+    kept = {name: value for name, value in os.environ.items() if name != "SLIPCAST_ENGINE_PYTHON"}
+    return RealBlender(program, kept | {"BLENDER_USER_RESOURCES": str(folder / "blender")}, _zip_for(program, folder),
+                       folder, views, python)
+
+
+def _blender() -> str:
+    found = os.environ.get("SLIPCAST_BLENDER") or shutil.which("blender")
+    if not found:
+        pytest.skip("no Blender with a window at hand: make window BLENDER=/path/to/blender")
+    return found
+
+
+def _zip_for(blender: str, out: Path) -> Path:
+    said = subprocess.run([blender, "--version"], capture_output=True, text=True, check=False, timeout=120).stdout
+    version = re.search(r"Blender (\d+)\.(\d+)", said)
+    assert version, f"{blender} --version said: {said}"
+    spec = importlib.util.spec_from_file_location("build_addon", ROOT / "build_addon.py")
+    build_addon = importlib.util.module_from_spec(spec)
+    sys.modules["build_addon"] = build_addon
+    spec.loader.exec_module(build_addon)
+    earlier, later = build_addon.build([build_addon.this_platform()], out)
+    return earlier if (int(version[1]), int(version[2])) < (5, 1) else later
