@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import bpy
 
 SENSOR_WIDTH_MM = 36.0
+VIEW_KEY = "slipcast_view"
 RENDER_SIZE_KEY = "slipcast_render_size"
 PIXEL_ASPECT_KEY = "slipcast_pixel_aspect"
 # right-multiplied: turns the camera's own axes, leaves its place alone; its own inverse
@@ -114,13 +115,15 @@ def pinhole_from_blender(camera: bpy.types.Object, render: bpy.types.RenderSetti
 def add_camera(data: bpy.types.BlendData, camera: PinholeCamera, name: str) -> bpy.types.Object:
     """Make a Blender camera that projects as `camera` does; matrix_world is left to the caller.
 
-    The render size it was made for is kept on the object (RENDER_SIZE_KEY, PIXEL_ASPECT_KEY); no scene is touched.
+    Its picture's name and the render size it was made for are kept on the object (VIEW_KEY, RENDER_SIZE_KEY,
+    PIXEL_ASPECT_KEY); no scene is touched.
     """
     lens = lens_from_intrinsics(camera.width, camera.height, camera.fx, camera.fy, camera.cx, camera.cy)
     made = data.cameras.new(name)
     made.sensor_fit, made.sensor_width, made.lens = "HORIZONTAL", SENSOR_WIDTH_MM, lens.lens_mm
     made.shift_x, made.shift_y = lens.shift_x, lens.shift_y
     found = data.objects.new(name, made)
+    found[VIEW_KEY] = camera.name   # in full: Blender cuts the names of objects
     found[RENDER_SIZE_KEY] = [camera.width, camera.height]
     found[PIXEL_ASPECT_KEY] = list(lens.pixel_aspect)
     return found

@@ -46,8 +46,9 @@ def run_inside(extension_zip: Path, tmp_path: Path) -> RunInside:
     Names in capitals are environment variables. Returns what it wrote; fails with it when a check in it fails.
     """
     def run(name: str, timeout_s: float = 120.0, **variables: str) -> str:
-        command = [sys.executable, "-P", "-m", "pytest", "-q", "--durations=12", "-p", "no:cacheprovider", "-c", os.devnull, "--rootdir",
-                   str(INSIDE), "--confcutdir", str(INSIDE), "--basetemp", str(tmp_path / "inside"), str(INSIDE / name)]
+        command = [sys.executable, "-P", "-m", "pytest", "-q", "--durations=12", "-p", "no:cacheprovider",
+                   "-c", os.devnull, "--rootdir", str(INSIDE), "--confcutdir", str(INSIDE),
+                   "--basetemp", str(tmp_path / "inside"), str(INSIDE / name)]
         environment = _environment({"BLENDER_USER_RESOURCES": str(tmp_path / "blender"),
                                     "SLIPCAST_TEST_ZIP": str(extension_zip), **variables})
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,

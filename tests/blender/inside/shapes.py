@@ -24,14 +24,14 @@ def grid(n: int = 12) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def png(pixels: np.ndarray) -> bytes:
-    """(H, W, 3) uint8, row 0 on top -> PNG bytes. Source: PNG specification, filter 0."""
+    """(H, W, 3 or 4) uint8, row 0 on top -> PNG bytes. Source: PNG specification, filter 0."""
     height, width = pixels.shape[:2]
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     rows = b"".join(b"\0" + row.tobytes() for row in pixels)
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, 8, {3: 2, 4: 6}[pixels.shape[2]], 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 
 
