@@ -60,11 +60,11 @@ def camera_from_mapping(given: Mapping[str, Any]) -> PinholeCamera:
     """
     try:
         matrix = np.array(given["world_from_camera"], dtype=np.float64)
-        numbers = [float(given[key]) for key in ("fx", "fy", "cx", "cy")]
-        camera = PinholeCamera(str(given["name"]), int(given["width"]), int(given["height"]), *numbers, matrix)
+        fx, fy, cx, cy = (float(given[key]) for key in ("fx", "fy", "cx", "cy"))
+        camera = PinholeCamera(str(given["name"]), int(given["width"]), int(given["height"]), fx, fy, cx, cy, matrix)
     except (KeyError, TypeError, ValueError) as error:
         raise BadCameras(f"The engine sent a camera that cannot be read ({error}).") from error
-    usable = matrix.shape == (4, 4) and np.isfinite(matrix).all() and all(map(math.isfinite, numbers))
+    usable = matrix.shape == (4, 4) and np.isfinite(matrix).all() and all(map(math.isfinite, (fx, fy, cx, cy)))
     if not usable or min(camera.width, camera.height) < 1 or min(camera.fx, camera.fy) <= 0:
         raise BadCameras(f"The engine sent a camera that cannot be used ({camera.name}).")
     return camera
