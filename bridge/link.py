@@ -18,7 +18,16 @@ from . import PROTOCOL_VERSION
 from .arrays import MAX_FRAME_BYTES, Bytes
 from .codec import BLOB_FROM_ENGINE, CTL_FROM_ENGINE, Envelope, Registry, decode_body, decode_header, encode
 from .connection import Connection
-from .errors import BridgeError, EngineGone, LinkError, NotAllowed, ProtocolError, VersionMismatch, error_from_code
+from .errors import (
+    BadHeader,
+    BridgeError,
+    EngineGone,
+    LinkError,
+    NotAllowed,
+    ProtocolError,
+    VersionMismatch,
+    error_from_code,
+)
 from .messages import Error, Goodbye, Hello, Limits, Ping, Pong, Shutdown, Welcome
 
 log = logging.getLogger(__name__)
@@ -38,6 +47,9 @@ _WATCHED = (zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_HANDS
 
 _NOT_ALLOWED = NotAllowed("The engine does not accept this key.",
                           "Its connection file is not the newest one; restart the engine.")
+
+_NOT_USABLE = BadHeader("The engine's connection file holds an address or a key that cannot be used.",
+                        "Restart the engine.")
 
 
 @dataclass(frozen=True)
@@ -139,26 +151,37 @@ class Link:
             connection = self._connection = self._find()
         except BridgeError as error:
             return self._lost(error)
-        ctl = self._new_socket(connection)
-        blob = self._new_socket(connection)
-        ctl.set(zmq.RCVHWM, _CTL_QUEUE)
-        monitors = tuple(socket.get_monitor_socket(_WATCHED) for socket in (ctl, blob))
-        self._sockets = (ctl, blob, *monitors)
-        ctl.set(zmq.AFFINITY, 1)      # an I/O thread each: encrypting chunks must not delay a cancel
-        blob.set(zmq.AFFINITY, 2)
-        ctl.connect(connection.ctl)
-        blob.connect(connection.blob)
+        try:
+            self._connect(connection)
+        except zmq.ZMQError as error:      # a key or an endpoint that libzmq does not take
+            log.warning("cannot connect to %r: %s", connection, error)
+            return self._lost(_NOT_USABLE, final=not self._has_moved())
         self._state, self._attempt_s = "opening", time.monotonic()
         self._ping_s = None
         self.send_ctl(self._hello, "hello")
         return []
 
+    def _connect(self, connection: Connection) -> None:
+        for _ in range(2):
+            self._sockets += (self._new_socket(connection),)
+        ctl, blob = self._sockets
+        ctl.set(zmq.RCVHWM, _CTL_QUEUE)
+        self._sockets += tuple(socket.get_monitor_socket(_WATCHED) for socket in (ctl, blob))
+        ctl.set(zmq.AFFINITY, 1)      # an I/O thread each: encrypting chunks must not delay a cancel
+        blob.set(zmq.AFFINITY, 2)
+        ctl.connect(connection.ctl)
+        blob.connect(connection.blob)
+
     def _new_socket(self, connection: Connection) -> zmq.Socket[Any]:
         socket = self._context.socket(zmq.DEALER)
+        try:
+            socket.set(zmq.CURVE_SERVERKEY, connection.server_public.encode())
+            socket.set(zmq.CURVE_PUBLICKEY, connection.client_public.encode())
+            socket.set(zmq.CURVE_SECRETKEY, connection.client_secret.encode())
+        except zmq.ZMQError:
+            socket.close(linger=0)
+            raise
         socket.set(zmq.LINGER, 0)
-        socket.set(zmq.CURVE_SERVERKEY, connection.server_public.encode())
-        socket.set(zmq.CURVE_PUBLICKEY, connection.client_public.encode())
-        socket.set(zmq.CURVE_SECRETKEY, connection.client_secret.encode())
         socket.set(zmq.MAXMSGSIZE, MAX_FRAME_BYTES + MESSAGE_SLACK_BYTES)
         socket.set(zmq.HEARTBEAT_IVL, 500)
         socket.set(zmq.HEARTBEAT_TIMEOUT, 1500)

@@ -162,7 +162,7 @@ class Sender:
     def _drop(self, job: str) -> None:
         self._jobs.pop(job, None)
         for upload in [*self._uploads.values(), *self._queue]:
-            upload.jobs.discard(job)
+            upload.jobs.pop(job, None)
             if not upload.jobs and self._uploads.pop(upload.sha256, None) is not None and self._post.up:
                 self._post.send_blob(Stop(upload.sha256), upload.id, ())
         self._queue = deque(upload for upload in self._queue if upload.jobs)
@@ -174,7 +174,7 @@ class Sender:
         if upload is None:
             upload = Upload(ref.sha256, ref.size, sending.order.inputs[ref.label], ref.label, self._post.new_id())
             self._queue.append(upload)
-        upload.jobs.add(sending.order.job)
+        upload.jobs[sending.order.job] = None
 
     def _start_uploads(self) -> None:
         while self._post.up and self._queue and len(self._uploads) < _ACTIVE_UPLOADS:

@@ -58,7 +58,8 @@ def _unreadable(label: str, path: Path, error: OSError) -> BadFolder:
 class Upload:
     """A blob going up. The owner asks `next_part`, reads it, sends it with `chunk_of`; credits pace it.
 
-    id: of the put and all its chunks. jobs: who waits for it. moved_s: when something last happened.
+    id: of the put and all its chunks. jobs: who waits for it, in the order in which they came (the values are
+    nothing). moved_s: when something last happened.
     """
 
     sha256: str
@@ -66,7 +67,7 @@ class Upload:
     source: Source
     label: str
     id: str
-    jobs: set[str] = field(default_factory=set)
+    jobs: dict[str, None] = field(default_factory=dict)
     moved_s: float = 0.0
     _offset: int = 0
     _credits: int = 0

@@ -179,6 +179,15 @@ def test_keys_that_are_not_right_are_refused_for_good(play: Callable[..., Played
             assert isinstance(event.error, NotAllowed)
 
 
+@pytest.mark.parametrize("change", [{"ctl": "tcp://nowhere"}, {"blob": "tcp://127.0.0.1:"},
+                                    {"server_public": "~" * 40}, {"client_secret": "\u00e4" * 40}])
+def test_a_connection_that_cannot_be_used_is_final_and_said_so(play: Callable[..., PlayedEngine],
+                                                               change: dict[str, str]):
+    wrong = dataclasses.replace(play().connection, **change)
+    with Client(wrong) as client, pytest.raises(BadHeader, match="cannot be used"):
+        client.connect(timeout_s=10.0)
+
+
 def test_nobody_listening_is_engine_gone_when_the_time_is_over(play: Callable[..., PlayedEngine]):
     engine = play()
     engine.close()
