@@ -6,10 +6,14 @@ import sys
 from collections.abc import Sequence
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run one command. Returns the exit code: 0 done, 1 failed, 2 bad usage or input, 130 stopped with Ctrl-C."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; argv: without the program's name, None = those of this process.
+
+    Returns the exit code: 0 done, 1 failed, 2 bad usage or input, 130 stopped with Ctrl-C.
+    """
     from .commands import add_generate_arguments
 
+    argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="slipcast.engine", description="The compute engine of Slipcast.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="serve|generate")
     serve = commands.add_parser("serve", help="do jobs for Blender and other clients")
@@ -36,4 +40,4 @@ def main(argv: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..bridge.errors import BadInput, BadSettings, BridgeError, Cancelled, InternalError, OutOfMemory
+from ..bridge.errors import BadInput, BadSettings, BridgeError, Cancelled
 from ..bridge.folders import collect_view_folder
 from ..bridge.settings import METHODS, ViewsSettings, settings_from_mapping
 
@@ -61,12 +61,11 @@ def generate(arguments: argparse.Namespace) -> int:
     except BridgeError as error:
         return _end(arguments, str(error), 1)
     except MemoryError:
-        return _end(arguments, str(OutOfMemory("There is not enough memory.", "Try a lower quality or texture size.")), 1)
-    except Exception as error:   # the outermost edge: a person gets a line and an exit code, --debug the traceback
+        return _end(arguments, "There is not enough memory. Try a lower quality or texture size.", 1)
+    except Exception as error:   # noqa: BLE001  the outermost edge: a line and an exit code; --debug adds the traceback
         if _is_out_of_memory(error):
-            return _end(arguments, str(OutOfMemory("The GPU ran out of memory.", "Try --device cpu or a lower quality.")), 1)
-        text = InternalError(f"Something went wrong inside Slipcast: {error!r}.", "Run again with --debug to see where.")
-        return _end(arguments, str(text), 1)
+            return _end(arguments, "The GPU ran out of memory. Try --device cpu or a lower quality.", 1)
+        return _end(arguments, f"Something went wrong inside Slipcast: {error!r}. --debug shows where.", 1)
 
 
 def _end(arguments: argparse.Namespace, text: str, code: int) -> int:

@@ -50,7 +50,8 @@ class RunDisplay:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
         if kind is None:
             self._end_stage()
         if self._live:
@@ -67,7 +68,8 @@ class RunDisplay:
                               seconds=progress.stage_seconds)
         elif time.monotonic() - self._told_s > HEARTBEAT_S:
             self._told_s = time.monotonic()
-            self._console.print(f"    {progress.stage}: {_count(progress) or 'working'}, {progress.stage_seconds:.0f} s")
+            state = _count(progress) or "working"
+            self._console.print(f"    {progress.stage}: {state}, {progress.stage_seconds:.0f} s")
 
     def say(self, text: str) -> None:
         """One line of plain text."""
@@ -88,8 +90,8 @@ class RunDisplay:
             total = max(self._last.total, self._last.done, 1)
             self._live.update(self._task, completed=total, total=total, seconds=seconds)
         else:
-            count = _count(self._last)
-            self._console.print(f"      {self._last.stage} {seconds:.1f} s{', ' + count if count else ''}", markup=False)
+            count = f", {_count(self._last)}" if self._last.total else ""
+            self._console.print(f"      {self._last.stage} {seconds:.1f} s{count}", markup=False)
 
 
 def _count(progress: StageProgress) -> str:

@@ -5,14 +5,14 @@ progress.py  Run and Stage: counts, times, cancel, previews, warnings
 presets.py   what draft, normal and high mean
 generate.py  generate_from_views: all of the following, strung together
 
-images.py    load_views       files -> ViewSet (cameras.py, colmap.py, lens.py, pointcloud.py read what lies beside them)
+images.py    load_views       files -> ViewSet (cameras.py, colmap.py, lens.py, pointcloud.py read the rest)
 matting.py   mask_views       ViewSet -> masks (cutout.py, silhouettes.py, objectpoints.py, agreement.py)
 volume.py    working_volume   cameras and masks -> box
 hull.py      visual_hull      views, masks, box -> Field
 surface.py   extract_surface  Field -> Mesh
 finish.py    finish_mesh      crumbs out, face budget, closed (manifold.py)
              refine           comes in a later issue, between finish and unwrap
-unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; projection_charts.py and atlas.py when it is too slow)
+unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; projection_charts.py when it is too slow)
 bake.py      bake_base_color  UvMesh and views -> texture (trust.py, exposure.py, fill.py; kernels in ../render)
 export.py    write_mesh       TexturedMesh -> .glb .obj .ply .stl .npz
 """

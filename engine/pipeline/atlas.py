@@ -30,8 +30,8 @@ def charts_of_corners(faces: np.ndarray, corner_uvs: np.ndarray) -> np.ndarray:
 
 
 def _components_by_corner(split: np.ndarray, corners: int) -> np.ndarray:
-    edges = coo_matrix((np.ones(len(split) * 2, np.int8), (np.r_[split[:, 0], split[:, 1]], np.r_[split[:, 1], split[:, 2]])),
-                       shape=(corners, corners))
+    a, b = np.r_[split[:, 0], split[:, 1]], np.r_[split[:, 1], split[:, 2]]
+    edges = coo_matrix((np.ones(len(a), np.int8), (a, b)), shape=(corners, corners))
     _, label = connected_components(edges, directed=False)
     _, chart = np.unique(label[split[:, 0]], return_inverse=True)
     return chart.astype(np.int32)

@@ -15,6 +15,7 @@ from ..render import Fragments, interpolate_at, rasterize
 from ..render.observe import ViewStack, blend_observations, linear_from_srgb_table, observe
 from .atlas import merged_corners
 from .exposure import solve_gains
+from .favour import view_favour
 from .fill import pad_with_nearest, vertex_colors
 from .normals import vertex_normals
 from .progress import Stage
@@ -44,11 +45,13 @@ def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], te
     stack = stack_views(uv_mesh.mesh, [view for view, _ in used], [mask for _, mask in used], device, stage)
     linear = torch.from_numpy(linear_from_srgb_table()).to(device)
     gains = _gains(texels, stack, linear)
+    favour = view_favour(uv_mesh.mesh, stack, linear)
     color = np.zeros((texels.count, 3), np.float32)
     confidence = np.zeros(texels.count, np.float32)
     for start in range(0, texels.count, block):
         part = slice(start, start + block)
         seen, weight = observe(*texels.surface(part), stack, linear)
+        weight = torch.sqrt(weight * texels.at(part, favour))   # 0 stays 0: hidden is hidden
         mixed, sure = blend_observations(seen * gains, weight, SHARPNESS, BRIGHTER, DARKER)
         color[part], confidence[part] = mixed.cpu().numpy(), sure.cpu().numpy()
         stage.advance()
@@ -74,10 +77,13 @@ class _Texels:
         self._vertices = torch.from_numpy(np.ascontiguousarray(mesh.vertices, dtype=np.float32)).to(device)
         self._normals = torch.from_numpy(vertex_normals(mesh.vertices, mesh.faces)).to(device)
 
-    def surface(self, part: slice | torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def surface(self, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
         """Points and normals (N, 3) float32, world, of some of the texels."""
-        where = self.face[part], self.weights[part], self._faces
-        return interpolate_at(*where, self._vertices), interpolate_at(*where, self._normals)
+        return self.at(part, self._vertices), self.at(part, self._normals)
+
+    def at(self, part: slice, attributes: torch.Tensor) -> torch.Tensor:
+        """Vertex attributes (V, C) at some of the texels, (N, C)."""
+        return interpolate_at(self.face[part], self.weights[part], self._faces, attributes)
 
     def corners(self) -> tuple[np.ndarray, np.ndarray]:
         """Vertex indices and barycentric weights of each texel, (N, 3) each."""
@@ -111,4 +117,5 @@ def _finish(texels: _Texels, color: np.ndarray, confidence: np.ndarray) -> np.nd
 def srgb_bytes(linear: np.ndarray) -> np.ndarray:
     """Linear light to sRGB bytes, uint8, same shape (IEC 61966-2-1)."""
     value = np.clip(linear, 0, 1)
-    return (np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055) * 255 + 0.5).astype(np.uint8)
+    coded = np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
+    return (coded * 255 + 0.5).astype(np.uint8)

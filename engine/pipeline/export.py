@@ -12,6 +12,7 @@ A file appears complete or not at all: everything is written under another name 
 """
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tempfile
@@ -69,11 +70,11 @@ def _write_all(files: dict[Path, bytes]) -> None:
                 file.flush()
                 os.fsync(file.fileno())
         for name, path in reversed(waiting):
-            os.chmod(name, 0o666 & ~_umask())
-            os.replace(name, path)
+            Path(name).chmod(0o666 & ~_umask())
+            Path(name).replace(path)
     except OSError as error:
-        if error.errno == 28:   # ENOSPC
-            raise NoSpace(f"The disk is full: {path.name} was not written.", "Make room, or choose another place.") from error
+        if error.errno == errno.ENOSPC:
+            raise NoSpace(f"The disk is full: {path.name} was not written.", "Make room or choose another.") from error
         raise BadOutput(f"Cannot write {path}: {error.strerror}.", "Choose another place.") from error
     finally:
         for name, _ in waiting:
@@ -143,8 +144,9 @@ def _ply(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
     faces["count"], faces["index"] = 3, mesh.faces
     numbers = "".join(f"property float {name}\n" for name in ("x", "y", "z", "nx", "ny", "nz"))
     colors = "".join(f"property uchar {name}\n" for name in ("red", "green", "blue"))
-    header = (f"ply\nformat binary_little_endian 1.0\ncomment Slipcast, Z up\nelement vertex {len(rows)}\n{numbers}{colors}"
-              f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n")
+    header = ("ply\nformat binary_little_endian 1.0\ncomment Slipcast, Z up\n"
+              f"element vertex {len(rows)}\n{numbers}{colors}element face {len(faces)}\n"
+              "property list uchar int vertex_indices\nend_header\n")
     return {path: header.encode() + rows.tobytes() + faces.tobytes()}
 
 

@@ -1,4 +1,4 @@
-"""Finish: from the raw surface to a mesh that an artist can use: no crumbs, no hidden shells, within the face budget, closed."""
+"""Finish: from the raw surface to a mesh for an artist: no crumbs or hidden shells, within the face budget, closed."""
 from __future__ import annotations
 
 import logging
@@ -79,7 +79,7 @@ def _simplified(mesh: Mesh, face_budget: int, stage: Stage) -> Mesh:
             break
         stage.check()
         vertices, faces = fast_simplification.simplify(mesh.vertices.astype(np.float64), mesh.faces.astype(np.int32),
-                                                       target_count=min(target, len(mesh.faces)), agg=carefulness)
+                                                       target_count=min(target, len(mesh.faces)), agg=carefulness)[:2]
         mesh = part_touching(_checked(clean(Mesh(vertices.astype(np.float32), faces.astype(np.int32)))))
         # parting adds a few faces: aim as much lower next time
         target = max(4, face_budget - 2 * max(0, len(mesh.faces) - len(faces)))

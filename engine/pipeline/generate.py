@@ -27,7 +27,8 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
     """A textured mesh from views with cameras.
 
     files: label -> local file, as bridge.folders.collect_view_folder makes it; suffixes of the files mean nothing.
-    run: made with STAGES. device: "cpu" or "cuda:N", known to work (runners.find_device). The raw and the simplified surface go out as previews.
+    run: made with STAGES. device: "cpu" or "cuda:N", known to work (runners.find_device). The raw and the simplified
+    surface go out as previews.
     Raises BadInput (its leaves), Cancelled.
     """
     preset, place = views_preset(settings.quality), torch.device(device)

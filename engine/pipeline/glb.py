@@ -14,7 +14,10 @@ LINEAR, LINEAR_MIPMAP, REPEAT_NOT = 9729, 9987, 33071
 
 def glb_bytes(positions: np.ndarray, normals: np.ndarray, uvs: np.ndarray, faces: np.ndarray, png: bytes, name: str,
               roughness: float) -> bytes:
-    """A .glb file. positions, normals: (V, 3), Y up. uvs: (V, 2), v down. faces: (F, 3). Source: glTF 2.0, chapters 3, 4."""
+    """A .glb file. positions, normals: (V, 3), Y up. uvs: (V, 2), v down. faces: (F, 3).
+
+    Source: Khronos glTF 2.0 specification, chapters 3 and 4.
+    """
     parts = [positions.astype("<f4").tobytes(), normals.astype("<f4").tobytes(), uvs.astype("<f4").tobytes(),
              faces.astype("<u4").tobytes(), png]
     padded = [part + b"\0" * (-len(part) % 4) for part in parts]
@@ -41,5 +44,5 @@ def glb_bytes(positions: np.ndarray, normals: np.ndarray, uvs: np.ndarray, faces
     text = json.dumps(document, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     body = b"".join(padded)
-    return (struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(body)) + struct.pack("<I4s", len(text), b"JSON")
-            + text + struct.pack("<I4s", len(body), b"BIN\0") + body)
+    return (struct.pack("<4sII", b"glTF", 2, 12 + 8 + len(text) + 8 + len(body))
+            + struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(body), b"BIN\0") + body)

@@ -46,8 +46,8 @@ def components_of_faces(faces: np.ndarray, vertex_count: int) -> np.ndarray:
 
 
 def clean(mesh: Mesh) -> Mesh:
-    """Merge vertices of equal position, drop degenerate faces, cancel pairs of opposite faces and doubles, drop vertices
-    that no face uses. A closed oriented surface stays balanced."""
+    """Merge vertices of equal position, drop degenerate faces, cancel pairs of opposite faces and doubles, drop
+    vertices that no face uses. A closed oriented surface stays balanced."""
     finite = np.isfinite(mesh.vertices).all(1)
     faces = mesh.faces[finite[mesh.faces].all(1)]
     vertices, inverse = np.unique(np.where(finite[:, None], mesh.vertices, 0), axis=0, return_inverse=True)
@@ -131,7 +131,8 @@ def _split_edges(mesh: Mesh, one: np.ndarray, other: np.ndarray, shared: set[tup
             result[face, (corner + 1) % 3] = len(vertices)
             extra[-1][corner] = len(vertices)
         vertices.append(middle.astype(np.float32))
-    return Mesh(np.stack(vertices).astype(np.float32), np.concatenate([result, np.array(extra, np.int32).reshape(-1, 3)]))
+    more = np.array(extra, np.int32).reshape(-1, 3)
+    return Mesh(np.stack(vertices).astype(np.float32), np.concatenate([result, more]))
 
 
 def _mean_edge(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -153,7 +154,7 @@ def _next(half_edge: np.ndarray) -> np.ndarray:
 
 
 def _paired_edges(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    """Half-edges (named by the corner they start at) that belong together because their faces are neighbours: (P,), (P,)."""
+    """Half-edges (named by the corner they start at) whose faces are neighbours over that edge: (P,) and (P,)."""
     faces = mesh.faces.astype(np.int64)
     a, b = faces.ravel(), faces.ravel()[_next(np.arange(faces.size))]
     order = np.lexsort((np.maximum(a, b), np.minimum(a, b)))

@@ -6,7 +6,7 @@ are moved out into charts of their own. Source: own.
 from __future__ import annotations
 
 import numpy as np
-from scipy.sparse import coo_matrix, csr_matrix
+from scipy.sparse import coo_matrix, csr_array
 from scipy.sparse.csgraph import connected_components
 
 from .atlas import pack_shelves, texel_owners
@@ -36,7 +36,7 @@ def unwrap_by_projection(mesh: Mesh, padding: float, texture_px: int, stage: Sta
         over = _overlapping(corner_uvs, check_px)
         if not over.any():
             break
-        if round_ == SPLIT_ROUNDS - 1:    # no more tries: each such face becomes a chart, and a triangle cannot overlap itself
+        if round_ == SPLIT_ROUNDS - 1:    # last try: each such face becomes a chart, which cannot overlap itself
             chart = np.unique(np.where(over, chart.max() + 1 + np.arange(len(chart)), chart), return_inverse=True)[1]
         else:
             chart = _split(chart, over, graph)
@@ -44,17 +44,17 @@ def unwrap_by_projection(mesh: Mesh, padding: float, texture_px: int, stage: Sta
     return UvMesh(mesh, corner_uvs.astype(np.float32), chart.astype(np.int32))
 
 
-def _face_graph(faces: np.ndarray) -> csr_matrix:
+def _face_graph(faces: np.ndarray) -> csr_array:
     """(F, F) adjacency over shared edges."""
     edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
     order = np.lexsort(edges.T)
     same = (edges[order][1:] == edges[order][:-1]).all(1)
     a, b = order[:-1][same] // 3, order[1:][same] // 3
     ones = np.ones(2 * len(a), np.float32)
-    return coo_matrix((ones, (np.r_[a, b], np.r_[b, a])), shape=(len(faces), len(faces))).tocsr()
+    return csr_array((ones, (np.r_[a, b], np.r_[b, a])), shape=(len(faces), len(faces)))
 
 
-def _axis_of_faces(unit: np.ndarray, graph: csr_matrix) -> np.ndarray:
+def _axis_of_faces(unit: np.ndarray, graph: csr_array) -> np.ndarray:
     """Which of the six axes each face belongs to, smoothed over neighbours so that borders are not ragged."""
     facing = unit @ AXES.T
     label = facing.argmax(1)
@@ -64,7 +64,7 @@ def _axis_of_faces(unit: np.ndarray, graph: csr_matrix) -> np.ndarray:
     return label
 
 
-def _connected(graph: csr_matrix, label: np.ndarray) -> np.ndarray:
+def _connected(graph: csr_array, label: np.ndarray) -> np.ndarray:
     """Connected pieces of equal label."""
     pairs = graph.tocoo()
     keep = label[pairs.row] == label[pairs.col]
@@ -72,7 +72,7 @@ def _connected(graph: csr_matrix, label: np.ndarray) -> np.ndarray:
     return connected_components(inner, directed=False)[1]
 
 
-def _split(chart: np.ndarray, out: np.ndarray, graph: csr_matrix) -> np.ndarray:
+def _split(chart: np.ndarray, out: np.ndarray, graph: csr_array) -> np.ndarray:
     """Take faces out of their charts; what hangs together among them, and what is left, become charts."""
     return _connected(graph, chart * 2 + out)
 

@@ -67,5 +67,5 @@ def stack_views(mesh: Mesh, views: list[View], masks: list[Mask], device: torch.
         stage.advance()
     pose = np.stack([view.camera.camera_from_world for view in views]).astype(np.float32)
     lens = np.array([[c.fx, c.fy, c.cx, c.cy] for c in (view.camera for view in views)], np.float32)
-    return ViewStack(*(each.to(device) for each in (torch.from_numpy(pose), torch.from_numpy(lens), torch.from_numpy(sizes),
-                                                    torch.from_numpy(start), pixels, depth, trust)))
+    small = [torch.from_numpy(each) for each in (pose, lens, sizes, start)]
+    return ViewStack(*(each.to(device) for each in (*small, pixels, depth, trust)))

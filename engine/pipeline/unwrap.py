@@ -32,11 +32,11 @@ class UnwrapSettings:
     time_limit_s: float = 60.0      # for xatlas; after that the quick charts are used
     pack_px: int = 1024             # side of the grid on which xatlas places charts
     chart_iterations: int = 2       # more: fewer charts, slower
-    brute_force_faces: int = 60_000  # up to here xatlas tries every place for a chart: about 8 % better use of the texture
+    brute_force_faces: int = 60_000  # up to here xatlas tries every place for a chart: 8 % better use of the texture
 
     @property
     def padding(self) -> float:
-        """Empty border around a chart as a fraction of the texture's side: 4 texels at 2048, never less than 2 texels."""
+        """Border around a chart, fraction of the texture's side: 4 texels at 2048, never less than 2 texels."""
         return max(1 / 512, 2 / self.texture_px)
 
 
@@ -60,7 +60,7 @@ def _run_xatlas(mesh: Mesh, settings: UnwrapSettings, stage: Stage, folder: Path
     command = [sys.executable, "-P", str(CHILD), str(given), str(made), str(settings.pack_px), str(padding_px),
                str(settings.chart_iterations), str(int(len(mesh.faces) <= settings.brute_force_faces)),
                str(int(settings.time_limit_s) + 5)]
-    with open(folder / "stderr", "w+b") as errors, subprocess.Popen(command, stdin=subprocess.DEVNULL,
+    with (folder / "stderr").open("w+b") as errors, subprocess.Popen(command, stdin=subprocess.DEVNULL,
                                                                     stdout=errors, stderr=errors) as child:
         try:
             code = _watch(child, settings.time_limit_s, stage)
@@ -69,8 +69,8 @@ def _run_xatlas(mesh: Mesh, settings: UnwrapSettings, stage: Stage, folder: Path
         errors.seek(0)
         told = errors.read()[-2000:].decode(errors="replace").strip()
     if code is None:
-        stage.warn(f"Unwrapping took longer than {settings.time_limit_s:g} s and was stopped; simpler texture charts with "
-                   "more seams are used. A smaller face budget unwraps faster.")
+        stage.warn(f"Unwrapping took longer than {settings.time_limit_s:g} s and was stopped; simpler texture charts "
+                   "with more seams are used. A smaller face budget unwraps faster.")
         return None
     if code != 0 or not made.exists():
         log.error("xatlas ended with code %s: %s", code, told)

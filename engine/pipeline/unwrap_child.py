@@ -1,5 +1,5 @@
-"""Runs xatlas in a process of its own, so that it can be killed. Started by its file path (see unwrap.py), from a checkout
-or an unpacked extension alike; imports nothing of the package.
+"""Runs xatlas in a process of its own, so that it can be killed. Started by its file path (see unwrap.py), from a
+checkout or an unpacked extension alike; imports nothing of the package.
 
 usage: unwrap_child.py MESH.npz UVS.npy PACK_PX PADDING_PX CHART_ITERATIONS BRUTE_FORCE LIMIT_S
 """

@@ -1,6 +1,7 @@
 """The rasteriser: triangles to pixels, on the CPU and on CUDA, from one kernel source (NVIDIA Warp).
 
-rasterize.py    which triangle is nearest at each pixel, with barycentric weights and depth (+ its slow twin, reference.py)
+rasterize.py    which triangle is nearest at each pixel, with barycentric weights and depth
+reference.py    the slow twins of all kernels
 interpolate.py  vertex attributes to pixels
 depth.py        depth map of a mesh seen by a Camera
 observe.py      what a set of views sees at surface points, and one colour out of it (used by the bake)

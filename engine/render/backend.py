@@ -28,7 +28,7 @@ def wrap(tensor: torch.Tensor, dtype: Any = None) -> Any:
 
 
 def prepare_kernels(kernel: Any, device: torch.device) -> None:
-    """Compile the kernel's module for `device`, or take it from Warp's cache folder on disk. Logs when it takes a while."""
+    """Compile the kernel's module for `device`, or take it from Warp's cache on disk. Logs when it takes a while."""
     module, name = kernel.module, str(device)
     with _loading:
         if (module.name, name) in _loaded:

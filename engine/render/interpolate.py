@@ -15,7 +15,8 @@ def interpolate(fragments: Fragments, faces: torch.Tensor, attributes: torch.Ten
     return interpolate_at(fragments.face[seen], fragments.weights[seen], faces, attributes)
 
 
-def interpolate_at(face: torch.Tensor, weights: torch.Tensor, faces: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+def interpolate_at(face: torch.Tensor, weights: torch.Tensor, faces: torch.Tensor,
+                   attributes: torch.Tensor) -> torch.Tensor:
     """Attributes at N points given by face (N,) int32 and weights (N, 2) float32 of its first two corners. (N, C)."""
     corners = faces[face.long()].long()
     first, second = weights[:, :1], weights[:, 1:]

@@ -6,7 +6,9 @@ import numpy as np
 
 def rasterize_ref(clip: np.ndarray, faces: np.ndarray, height: int, width: int,
                   near_w: float = 1e-6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Twin of rasterize for one view: clip (V, 4) float64, faces (F, 3). Returns face (H, W), weights (H, W, 2), depth (H, W).
+    """Twin of rasterize for one view: clip (V, 4) float64, faces (F, 3).
+
+    Returns face (H, W), weights (H, W, 2), depth (H, W).
 
     For each triangle and pixel the barycentric weights solve  weights @ corners(x, y, w)  proportional to (x, y, 1)
     of the pixel: that is the definition of perspective-correct interpolation.

@@ -1,0 +1,131 @@
+"""Kernels of rasterize.py. Warp compiles these functions; they are not run by Python."""
+# Warp's types mean something else to a type checker than to Warp
+# pyright: reportOperatorIssue=false, reportArgumentType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+# pyright: reportIndexIssue=false, reportCallIssue=false, reportReturnType=false, reportAttributeAccessIssue=false
+# pyright: reportInvalidTypeForm=false
+from __future__ import annotations
+
+import warp as wp
+
+DEPTH_STEPS = 2147483647.0     # 31 bits of depth above 32 bits of face index
+
+
+@wp.func
+def corner_at(screen: wp.array(dtype=wp.vec4, ndim=2), block: int, index: int, x: float, y: float) -> wp.vec4:
+    """A corner (X, Y, z, w in pixels times w) as seen from the pixel at (x, y)."""
+    c = screen[block, index]
+    return wp.vec4(c[0] - x * c[3], c[1] - y * c[3], c[2], c[3])
+
+
+@wp.func
+def edge(a: wp.vec4, b: wp.vec4, ia: int, ib: int) -> float:
+    """Signed edge function at the pixel. Taken from the lower to the higher index, so that two triangles that share an
+    edge get the same number with opposite sign and leave no gap."""
+    e = float(0.0)
+    if ia < ib:
+        e = a[0] * b[1] - a[1] * b[0]
+    else:
+        e = -(b[0] * a[1] - b[1] * a[0])
+    return e
+
+
+@wp.func
+def weights_at(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), block: int, face: int,
+               x: float, y: float) -> wp.vec4:
+    """(weight of corner 0, of corner 1, z/w, w) at a pixel; w <= 0 when the pixel is outside."""
+    i0 = faces[face, 0]
+    i1 = faces[face, 1]
+    i2 = faces[face, 2]
+    a = corner_at(screen, block, i0, x, y)
+    b = corner_at(screen, block, i1, x, y)
+    c = corner_at(screen, block, i2, x, y)
+    e0 = edge(b, c, i1, i2)
+    e1 = edge(c, a, i2, i0)
+    e2 = edge(a, b, i0, i1)
+    total = e0 + e1 + e2
+    outside = wp.vec4(0.0, 0.0, 0.0, -1.0)
+    if total == 0.0:
+        return outside
+    if wp.min(e0, wp.min(e1, e2)) < 0.0 and wp.max(e0, wp.max(e1, e2)) > 0.0:
+        return outside
+    w0 = e0 / total
+    w1 = e1 / total
+    w2 = e2 / total
+    w = w0 * a[3] + w1 * b[3] + w2 * c[3]
+    if w <= 0.0:
+        return outside
+    return wp.vec4(w0, w1, (w0 * a[2] + w1 * b[2] + w2 * c[2]) / w, w)
+
+
+@wp.func
+def grow(box: wp.vec4, p: wp.vec4) -> wp.vec4:
+    x = p[0] / p[3]
+    y = p[1] / p[3]
+    return wp.vec4(wp.min(box[0], x), wp.min(box[1], y), wp.max(box[2], x), wp.max(box[3], y))
+
+
+@wp.func
+def grow_by_crossing(box: wp.vec4, a: wp.vec4, b: wp.vec4, near_w: float) -> wp.vec4:
+    """Add where the edge a-b crosses w = near_w, if it does."""
+    result = box
+    if (a[3] < near_w) != (b[3] < near_w):
+        t = (near_w - a[3]) / (b[3] - a[3])
+        p = a + (b - a) * t
+        result = grow(box, wp.vec4(p[0], p[1], p[2], near_w))
+    return result
+
+
+@wp.func
+def bounds(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), block: int, face: int,
+           near_w: float) -> wp.vec4:
+    """(low x, low y, high x, high y) in pixels of the part of a triangle in front of w = near_w."""
+    a = screen[block, faces[face, 0]]
+    b = screen[block, faces[face, 1]]
+    c = screen[block, faces[face, 2]]
+    box = wp.vec4(1.0e30, 1.0e30, -1.0e30, -1.0e30)
+    if a[3] >= near_w:
+        box = grow(box, a)
+    if b[3] >= near_w:
+        box = grow(box, b)
+    if c[3] >= near_w:
+        box = grow(box, c)
+    box = grow_by_crossing(box, a, b, near_w)
+    box = grow_by_crossing(box, b, c, near_w)
+    box = grow_by_crossing(box, c, a, near_w)
+    return box
+
+
+@wp.kernel
+def cover(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), width: int, near_w: float,
+          nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, first_row: int, end_row: int):
+    face = wp.tid()
+    box = bounds(screen, faces, block, face, near_w)
+    # pixel centres lie at +0.5: the first centre at or after x is ceil(x - 0.5)
+    left = int(wp.clamp(wp.ceil(box[0] - 0.5), 0.0, float(width)))
+    right = int(wp.clamp(wp.floor(box[2] - 0.5) + 1.0, 0.0, float(width)))
+    top = int(wp.clamp(wp.ceil(box[1] - 0.5), float(first_row), float(end_row)))
+    bottom = int(wp.clamp(wp.floor(box[3] - 0.5) + 1.0, float(first_row), float(end_row)))
+    for row in range(top, bottom):
+        for column in range(left, right):
+            hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
+            if hit[3] >= near_w and hit[2] >= -1.0 and hit[2] <= 1.0:
+                step = wp.uint64((wp.float64(hit[2]) * wp.float64(0.5) + wp.float64(0.5)) * wp.float64(DEPTH_STEPS))
+                key = (step << wp.uint64(32)) | wp.uint64(face)
+                if key < nearest[block, row, column]:
+                    wp.atomic_min(nearest, block, row, column, key)
+
+
+@wp.kernel
+def resolve(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), empty: wp.uint64,
+            nearest: wp.array(dtype=wp.uint64, ndim=3), face_at: wp.array(dtype=wp.int32, ndim=3),
+            weights: wp.array(dtype=wp.vec2, ndim=3), depth: wp.array(dtype=wp.float32, ndim=3),
+            block: int, first_row: int, end_row: int):
+    row, column = wp.tid()
+    row = row + first_row
+    key = nearest[block, row, column]
+    if key != empty:
+        face = int(key & wp.uint64(4294967295))
+        hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
+        face_at[block, row, column] = face
+        weights[block, row, column] = wp.vec2(hit[0], hit[1])
+        depth[block, row, column] = hit[3]
