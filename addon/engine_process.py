@@ -26,6 +26,7 @@ LAST_BYTES = 4096
 LAST_LINES = 2
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
+_PYTHON_NAMES = ("bin/python3", "bin/python", "Scripts/python.exe", "python.exe")
 _FOREIGN_VARIABLES = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE")
 
 
@@ -45,6 +46,7 @@ def python_from_environment() -> str:
 
 def find_engine_python(preferred: str) -> Path:
     """The Python of the engine's environment: `preferred` (from the preferences), else the environment variable.
+    Either may also name the folder of a virtual environment.
 
     Raises EngineNotFound, saying what to do, when neither is set or the file is not there.
     """
@@ -54,6 +56,8 @@ def find_engine_python(preferred: str) -> Path:
                              "Choose it under Preferences > Add-ons > Slipcast > Engine Python (or set the environment "
                              f"variable {PYTHON_VARIABLE}).")
     path = Path(given).expanduser()
+    if path.is_dir():  # the environment's folder is as good
+        path = next((path / name for name in _PYTHON_NAMES if (path / name).is_file()), path)
     if not path.is_file():
         raise EngineNotFound(f"The engine's Python is not there: {path}.",
                              "Choose another one under Preferences > Add-ons > Slipcast > Engine Python.")

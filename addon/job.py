@@ -1,12 +1,13 @@
 """What is asked of a job and what is known of it while it runs. No bpy."""
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..bridge.messages import Progress
+from ..bridge.messages import JobInfo, Progress
 from ..bridge.settings import ViewsSettings
-from .scene.results import Placement
+from .scene.results import Placement, PreparedResult
 
 # In the order they are gone through. In all but "idle" something is under way.
 PHASES = ("idle", "reading", "engine", "sending", "queued", "running", "fetching", "placing")
@@ -19,6 +20,18 @@ PHASE_LABELS = {
     "running": "Starting",
     "fetching": "Receiving the result",
     "placing": "Ready to be placed",
+}
+# The pipeline's stages in an artist's words; one that is not here is called by its own name.
+STAGE_LABELS = {
+    "load": "Loading views",
+    "masks": "Finding the object",
+    "volume": "Finding its place",
+    "hull": "Carving",
+    "surface": "Making the surface",
+    "simplify": "Simplifying",
+    "refine": "Refining",
+    "unwrap": "Unwrapping",
+    "bake": "Baking the texture",
 }
 MEGABYTE = 1e6
 
@@ -68,9 +81,19 @@ class Outcome:
     warnings: tuple[str, ...] = field(default=())
 
 
+def outcome_of(info: JobInfo, prepared: PreparedResult, job: JobState, object_name: str) -> Outcome:
+    """What is told of a job that ended well; seconds are the artist's, from the press of the button."""
+    summary = info.summary
+    return Outcome(
+        name=job.request.placement.name, object_name=object_name, seconds=time.monotonic() - job.started_s,
+        vertices=len(prepared.vertices), faces=len(prepared.faces), device=str(summary.get("device", "")),
+        stages=tuple((str(name), float(seconds)) for name, seconds in summary.get("stages", ())),
+        warnings=tuple(map(str, summary.get("warnings", ()))))
+
+
 def stage_label(progress: Progress) -> str:
-    """For example "hull (4/9): 12 of 24 views"; without a count when the engine knows none."""
-    where = f"{progress.stage} ({progress.stage_index + 1}/{progress.stage_count})"
+    """For example "Carving (4/9): 12 of 24 views"; without a count when the engine knows none."""
+    where = f"{STAGE_LABELS.get(progress.stage, progress.stage)} ({progress.stage_index + 1}/{progress.stage_count})"
     return f"{where}: {progress.done} of {progress.total} {progress.unit}" if progress.total else where
 
 

@@ -17,7 +17,7 @@ class SceneLanding:
 
     def why_not_now(self) -> str:
         """Blender must not be given new data while it renders, and in a mode its undo steps hold that mode only."""
-        if bpy.app.is_job_running("RENDER"):
+        if bpy.app.is_job_running("RENDER") or bpy.app.is_job_running("OBJECT_BAKE"):
             return "Done; waits for the render to end"
         if bpy.context.mode != "OBJECT":
             return "Done; waits for Object Mode"

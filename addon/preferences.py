@@ -32,7 +32,9 @@ class SLIPCAST_AP_preferences(AddonPreferences):
         description="The most disk space that jobs may take up in the data folder")
 
     def draw(self, context: bpy.types.Context) -> None:
+        from . import pump
         from .panels.engine import draw_engine
+        from .panels.text import draw_text
 
         layout = self.layout
         layout.use_property_split = True
@@ -43,6 +45,9 @@ class SLIPCAST_AP_preferences(AddonPreferences):
         column.prop(self, "data_folder")
         column.prop(self, "quota_gb")
         draw_engine(layout)
+        error = pump.session().error
+        if error is not None:
+            draw_text(layout, context, str(error), "INFO")
 
 
 def find() -> SLIPCAST_AP_preferences | None:

@@ -30,7 +30,7 @@ from ..bridge.folders import collect_view_folder
 from ..bridge.messages import EngineState, JobInfo
 from .background import BackgroundCall
 from .engine_process import EngineProcess
-from .job import GenerateRequest, JobState, Outcome
+from .job import GenerateRequest, JobState, Outcome, outcome_of
 from .scene.results import PreparedResult, prepare_result
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 8.0   # a found engine that does not answer by then is taken for dead
 CANCEL_TIMEOUT_S = 8.0   # the engine kills a job 1 s after a cancel; beyond this it does not answer at all
+LOST_TIMEOUT_S = 30.0    # an engine whose process runs but that has not answered for so long is given up
 CLOSE_PATIENCE_S = 0.3   # for a cancel to reach the engine when Blender closes
 START_AGAIN = "Press Generate to start it again."
 
@@ -68,6 +69,7 @@ class Session:
         self._client: Client | None = None
         self._client_since_s = 0.0
         self._connected = False
+        self._lost_since_s: float | None = None   # since when an engine that was there does not answer
         self._found = False                       # the engine ran already when we came
         self._retiring = False                    # the engine was asked to end and has not ended yet
         self._reading: BackgroundCall[dict[str, Path]] | None = None
@@ -145,6 +147,11 @@ class Session:
             self.pump(CLOSE_PATIENCE_S)
             time.sleep(0.01)
 
+    @property
+    def answers(self) -> bool:
+        """False while the engine's process runs but the link to it is down (it is tried again)."""
+        return self._lost_since_s is None
+
     # --- moved on by the pump ----------------------------------------------------------------------------------
     @property
     def busy(self) -> bool:
@@ -181,7 +188,7 @@ class Session:
             self._process = self._make_process()
             self._process.start()
         except BridgeError as error:
-            self.engine, self.engine_why = "failed", str(error)
+            self.engine, self.engine_why, self.error = "failed", str(error), error
             raise
         self._found = not self._process.is_ours
 
@@ -207,6 +214,8 @@ class Session:
             self._client, self._client_since_s = self._connect(status.connection), time.monotonic()
         elif self._client is not None and not self._connected and self.engine == "starting":
             self._watch_silence()
+        elif self._lost_since_s is not None and time.monotonic() - self._lost_since_s > LOST_TIMEOUT_S:
+            self._engine_gone(f"it has not answered for {LOST_TIMEOUT_S:.0f} s")
 
     def _on_retired(self, why: str) -> None:
         self._drop_client()
@@ -252,6 +261,8 @@ class Session:
                 self._on_connected(welcome.version)
             case Disconnected(error=error, final=True):
                 self._on_refused(error)
+            case Disconnected():
+                self._lost_since_s = self._lost_since_s or time.monotonic()
             case EngineChanged(state=state):
                 self._on_engine_state(state)
             case _ if self.job is not None:
@@ -277,7 +288,7 @@ class Session:
                 self._end(Cancelled("Cancelled."))
 
     def _on_connected(self, version: str) -> None:
-        self._connected, self.engine_version = True, version
+        self._connected, self.engine_version, self._lost_since_s = True, version, None
         assert self._client is not None
         for orphan in self._orphans:
             self._client.cancel(orphan)
@@ -363,7 +374,7 @@ class Session:
 
     def _drop_client(self) -> None:
         client, self._client = self._client, None
-        self._connected = False
+        self._connected, self._lost_since_s = False, None
         if client is not None:
             client.close()
 
@@ -371,13 +382,3 @@ class Session:
 def _failed_to_start(why: str) -> EngineFailed:
     return EngineFailed(f"The engine could not start: {why}.",
                         "Check Engine Python under Preferences > Add-ons > Slipcast: it needs Slipcast's packages.")
-
-
-def outcome_of(info: JobInfo, prepared: PreparedResult, job: JobState, object_name: str) -> Outcome:
-    """What is told of a job that ended well; seconds are the artist's, from the press of the button."""
-    summary = info.summary
-    return Outcome(
-        name=job.request.placement.name, object_name=object_name, seconds=time.monotonic() - job.started_s,
-        vertices=len(prepared.vertices), faces=len(prepared.faces), device=str(summary.get("device", "")),
-        stages=tuple((str(name), float(seconds)) for name, seconds in summary.get("stages", ())),
-        warnings=tuple(map(str, summary.get("warnings", ()))))

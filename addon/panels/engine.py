@@ -14,6 +14,8 @@ ICONS = {"off": "RADIOBUT_OFF", "starting": "SORTTIME", "ready": "CHECKMARK", "s
 
 def engine_words(session: Session, has_python: bool) -> str:
     """For example "Engine: ready on cuda:0 NVIDIA RTX 4090"."""
+    if not session.answers:
+        return "Engine: does not answer, trying again"
     if session.engine == "ready":
         return f"Engine: ready on {', '.join(session.devices) or 'no device'}"
     if session.engine == "off":

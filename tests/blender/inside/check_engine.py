@@ -142,6 +142,15 @@ def test_cancel_in_the_middle_is_quick_and_the_engine_takes_the_next_job(tmp_pat
     assert session.error is None and session.outcome.object_name == "skull"
 
 
+def test_result_lands_in_the_file_that_is_open_by_then(tmp_path):
+    bpy.context.scene.name = "Old"
+    folder = view_folder(tmp_path / "skull")
+    pump.session().generate(GenerateRequest(folder, ViewsSettings(), Placement("skull"), scene_name="Old"))
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    _wait(lambda: pump.session().job is None)
+    assert pump.session().error is None and "skull" in bpy.context.scene.objects and bpy.context.scene.name == "Scene"
+
+
 def test_no_drain_keeps_blender_longer_than_8_ms_while_progress_and_previews_stream(tmp_path):
     _begin(tmp_path, STREAM)
     session, drains = pump.session(), []

@@ -7,7 +7,7 @@ import time
 import bpy
 import pytest
 from bl_ext.user_default.slipcast.addon import pump
-from bl_ext.user_default.slipcast.addon.engine_process import EngineStatus
+from bl_ext.user_default.slipcast.addon.engine_process import EngineStatus, find_engine_python
 from bl_ext.user_default.slipcast.addon.job import GenerateRequest, describe, stage_seconds_left
 from bl_ext.user_default.slipcast.addon.panels.engine import engine_words
 from bl_ext.user_default.slipcast.addon.scene.results import Placement
@@ -22,7 +22,7 @@ from bl_ext.user_default.slipcast.bridge.errors import (
     EngineNotFound,
     VersionMismatch,
 )
-from bl_ext.user_default.slipcast.bridge.events import EngineChanged, Failed
+from bl_ext.user_default.slipcast.bridge.events import Disconnected, EngineChanged, Failed
 from bl_ext.user_default.slipcast.bridge.messages import EngineState
 from bl_ext.user_default.slipcast.bridge.settings import ViewsSettings
 from fakes import JOB, FakeLanding, connected, fake_session, finished, progressed, ready, view_folder
@@ -57,7 +57,7 @@ def test_whole_way_to_the_scene(tmp_path):
     assert client.asked == [("submit", "views", asked, ["0.png", "transforms.json"])]
     client.events.append(progressed())
     session.pump(0.004)
-    assert (session.job.phase, describe(session.job)) == ("running", (0.25, "hull (4/9): 3 of 12 views"))
+    assert (session.job.phase, describe(session.job)) == ("running", (0.25, "Carving (4/9): 3 of 12 views"))
     assert stage_seconds_left(session.job.progress) == pytest.approx(4.5)  # 1.5 s for 3, 9 to go
     client.events.append(finished())
     _pump_until(session, lambda: session.job is None)
@@ -114,6 +114,29 @@ def test_engine_that_dies_in_the_middle_is_told_of_and_its_job_does_not_come_bac
     session.generate(_request(tmp_path))
     _pump_until(session, lambda: session.job.job == JOB)
     assert ("cancel", JOB) in client.asked  # the new engine would have taken it up again
+
+
+def test_engine_that_falls_silent_is_given_up_after_a_while_and_not_at_once(tmp_path, monkeypatch):
+    session, client, _ = _submitted(tmp_path, progressed())
+    client.events.append(Disconnected(EngineGone("The engine does not answer."), final=False))
+    session.pump(0.004)
+    assert session.job is not None and engine_words(session, True) == "Engine: does not answer, trying again"
+    client.events.append(connected())
+    session.pump(0.004)
+    assert engine_words(session, True) == "Engine: ready on cpu"
+    client.events.append(Disconnected(EngineGone("The engine does not answer."), final=False))
+    session.pump(0.004)
+    monkeypatch.setattr("bl_ext.user_default.slipcast.addon.session.LOST_TIMEOUT_S", 0.0)
+    _pump_until(session, lambda: session.job is None)
+    assert isinstance(session.error, EngineGone) and "worked on skull" in session.error.message
+
+
+def test_folder_of_the_engines_environment_is_as_good_as_its_python(tmp_path):
+    (tmp_path / "env" / "bin").mkdir(parents=True)
+    (tmp_path / "env" / "bin" / "python").write_text("")
+    assert find_engine_python(str(tmp_path / "env")) == tmp_path / "env" / "bin" / "python"
+    with pytest.raises(EngineNotFound, match="is not there"):
+        find_engine_python(str(tmp_path))
 
 
 def test_error_of_the_engine_is_shown_as_it_is(tmp_path):
@@ -240,4 +263,4 @@ def test_terminal_tells_stage_count_and_seconds(tmp_path):
         lines.show(session)  # nothing new to say
     written = out.getvalue().splitlines()
     assert len(written) == 2 and written[0].startswith("slipcast: skull: Sending images")
-    assert written[1].startswith("slipcast: skull: hull (4/9): 3 of 12 views, 0 s, about 4 s left")
+    assert written[1].startswith("slipcast: skull: Carving (4/9): 3 of 12 views, 0 s, about 4 s left")
