@@ -57,7 +57,10 @@ class Sender:
         if order.job in self._jobs:
             return
         sending = self._jobs[order.job] = _Sending(order)
-        stopped = lambda: sending.cancelled or self._post.hashing.closed  # noqa: E731
+
+        def stopped() -> bool:
+            return sending.cancelled or self._post.hashing.closed
+
         self._post.hashing.ask(lambda: _hash_inputs(order, stopped), lambda found: self._hashed(sending, found))
 
     def cancel(self, job: str) -> bool:
