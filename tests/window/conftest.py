@@ -57,12 +57,17 @@ def _blender() -> str:
 
 
 def _zip_for(blender: str, out: Path) -> Path:
-    said = subprocess.run([blender, "--version"], capture_output=True, text=True, check=False, timeout=120).stdout
-    version = re.search(r"Blender (\d+)\.(\d+)", said)
-    assert version, f"{blender} --version said: {said}"
+    ask = "import bpy, sys; print('versions', bpy.app.version[:2], sys.version_info[:2])"
+    said = subprocess.run([blender, "--background", "--factory-startup", "--python-expr", ask], capture_output=True,
+                          text=True, check=False, timeout=120).stdout
+    numbers = re.search(r"versions \((\d+), (\d+)\) \((\d+), (\d+)\)", said)
+    assert numbers, f"{blender} said: {said}"
+    version, python = (int(numbers[1]), int(numbers[2])), (int(numbers[3]), int(numbers[4]))
+    if (version < (5, 1)) != (python < (3, 12)):
+        pytest.skip(f"Blender {version} with Python {python} is not Blender's own; no zip is made for it")
     spec = importlib.util.spec_from_file_location("build_addon", ROOT / "build_addon.py")
     build_addon = importlib.util.module_from_spec(spec)
     sys.modules["build_addon"] = build_addon
     spec.loader.exec_module(build_addon)
     earlier, later = build_addon.build([build_addon.this_platform()], out)
-    return earlier if (int(version[1]), int(version[2])) < (5, 1) else later
+    return earlier if version < (5, 1) else later

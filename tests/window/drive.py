@@ -169,6 +169,11 @@ def stop(pump) -> Iterator[None]:
         bpy.context.window_manager.addon_search = "slipcast"
         bpy.ops.preferences.addon_expand(module=NAME)
     yield from shot("8-preferences")
+    # last of all: Blender is closed in the middle of a job
+    bpy.context.scene.slipcast.seed = SLOW
+    generate()
+    yield from wait(lambda: pump.session().job.progress and pump.session().job.progress.done > 2, "progress")
+    checks["engine_pid"] = json.loads((OUT / "data" / "engine.json").read_text())["pid"]
 
 
 def finish(error: str = "") -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
+import time
 from pathlib import Path
 
 import pytest
@@ -34,7 +36,7 @@ def checks(real_blender):
     assert (out / "report.json").exists(), done.stdout[-3000:] + done.stderr[-3000:]
     report = json.loads((out / "report.json").read_text())
     assert not report["error"], f"{report['error']}\n{report['checks']}"
-    return report["checks"]
+    return report["checks"] | {"exit_code": done.returncode}
 
 
 def test_the_tab_is_there_and_generate_is_grey_until_there_is_a_python(checks):
@@ -68,3 +70,14 @@ def test_the_result_waits_while_a_mesh_is_edited(checks):
 
 def test_stop_ends_the_engine(checks):
     assert checks["engine_at_the_end"] == "off"
+
+
+def test_closing_blender_in_the_middle_of_a_job_ends_the_engine_and_the_job(checks, real_blender):
+    assert checks["exit_code"] == 0
+    until = time.monotonic() + 10
+    while (real_blender.folder / "out" / "data" / "engine.json").exists() and time.monotonic() < until:
+        time.sleep(0.1)
+    assert not (real_blender.folder / "out" / "data" / "engine.json").exists()  # its last act
+    with sqlite3.connect(real_blender.folder / "out" / "data" / "jobs.sqlite") as table:
+        states = {state for (state,) in table.execute("SELECT state FROM jobs")}
+    assert states == {"done", "failed", "cancelled"}  # none that the next engine would do for nobody
