@@ -81,7 +81,6 @@ def run(args: argparse.Namespace) -> int:
         serve(settings, args.data or default_data_folder(), args.connection or default_connection_path(),
               stop_with_stdin=args.stop_with_stdin)
     except BridgeError as error:
-        log.error("%s", error)
         sys.stderr.write(f"slipcast engine: {error}\n")
         return 1
     return 0
@@ -105,6 +104,11 @@ def serve(settings: ServeSettings, data: Path, connection: Path, worker_command:
         except OSError as error:
             raise EngineFailed(f"The engine cannot use {error.filename or data} ({error.strerror or error}).",
                                "Look at its permissions and the space on that disk.") from error
+        except BridgeError:
+            raise
+        except Exception:
+            log.exception("the engine failed")   # here, because its log file ends with this block
+            raise
 
 
 def _serve_locked(settings: ServeSettings, data: Path, connection: Path, command: tuple[str, ...],

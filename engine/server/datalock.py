@@ -18,7 +18,7 @@ class DataLock:
 
     def __init__(self, data: Path) -> None:
         try:
-            data.mkdir(parents=True, exist_ok=True)
+            data.mkdir(parents=True, exist_ok=True, mode=0o700)   # people's pictures
             self._file = (data / "lock").open("a+b")
         except OSError as error:
             raise EngineFailed(f"The data folder {data} cannot be used ({error.strerror}).",

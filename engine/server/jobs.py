@@ -21,17 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...bridge.errors import Conflict, EngineFailed, NoSpace, UnknownJob
+from ...bridge.errors import Conflict, EngineFailed, InternalError, NoSpace, UnknownJob
 from ...bridge.messages import TERMINAL_STATES, Artefact, ErrorInfo, InputRef, JobInfo, Submit
 
 SCHEMA_VERSION = 1
+_LOCK_WAIT_S = 0.2   # only a stranger with a database tool can hold the lock; nobody waits for him in the meantime
 _SCHEMA = """
 CREATE TABLE jobs (
     job TEXT PRIMARY KEY, method TEXT NOT NULL, settings TEXT NOT NULL, content TEXT NOT NULL,
     state TEXT NOT NULL, revision INTEGER NOT NULL, attempt INTEGER NOT NULL, deaths INTEGER NOT NULL,
     created_s REAL NOT NULL, started_s REAL, ended_s REAL, artefacts TEXT NOT NULL, summary TEXT NOT NULL, error TEXT
 );
-CREATE INDEX jobs_by_state ON jobs (state, created_s);
+CREATE INDEX jobs_by_state ON jobs (state);
 CREATE TABLE inputs (job TEXT NOT NULL, place INTEGER NOT NULL, label TEXT NOT NULL, sha256 TEXT NOT NULL,
     size INTEGER NOT NULL, PRIMARY KEY (job, place));
 CREATE TABLE blob_refs (job TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (job, sha256));
@@ -58,13 +59,16 @@ def content_hash(request: Submit) -> str:
 
 
 class JobTable:
-    """All jobs of one data directory. Use it from the thread that made it."""
+    """All jobs of one data directory. Use it from the thread that made it.
+
+    Whatever writes raises NoSpace when the disk is full and InternalError when the file is locked, and changes nothing.
+    """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         """Opens or creates. Raises EngineFailed when the file cannot be used."""
         self._clock = clock
         try:
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
+            self._db = sqlite3.connect(path, isolation_level=None, timeout=_LOCK_WAIT_S)
             self._db.row_factory = sqlite3.Row
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute("PRAGMA synchronous=FULL")
@@ -94,7 +98,8 @@ class JobTable:
             self._roll_back()
             if "full" in str(error) or "disk I/O" in str(error):
                 raise NoSpace("The engine's disk is full.", "Free some space and try again.") from error
-            raise
+            raise InternalError(f"The engine cannot write its job list ({error}).",
+                                "Close other programs that have it open, then try again.") from error
         except BaseException:
             self._roll_back()
             raise
@@ -114,7 +119,7 @@ class JobTable:
         return None if row is None else row["content"]
 
     def newest(self, limit: int) -> tuple[JobInfo, ...]:
-        rows = self._db.execute("SELECT * FROM jobs ORDER BY created_s DESC, rowid DESC LIMIT ?", (limit,))
+        rows = self._db.execute("SELECT * FROM jobs ORDER BY rowid DESC LIMIT ?", (limit,))
         return tuple(_info(row) for row in rows)
 
     def unfinished(self) -> int:
@@ -123,7 +128,7 @@ class JobTable:
         return rows.fetchone()[0]
 
     def queued(self) -> tuple[str, ...]:
-        rows = self._db.execute("SELECT job FROM jobs WHERE state='queued' ORDER BY created_s, rowid")
+        rows = self._db.execute("SELECT job FROM jobs WHERE state='queued' ORDER BY rowid")
         return tuple(row["job"] for row in rows)
 
     def referenced(self) -> set[str]:

@@ -18,7 +18,7 @@ from .zap import Doorman, KeyPair
 log = logging.getLogger(__name__)
 DOMAIN = "workers"
 _BURST = 100          # messages before clients have their turn
-_QUEUE = 32           # messages per worker and direction
+_QUEUE = 8            # messages per worker and direction
 _MEBIBYTE = 1024**2
 
 

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from ...bridge.codec import Envelope
-from ...bridge.errors import EngineFailed, StageStuck, UnknownJob, WorkerDied
+from ...bridge.errors import EngineFailed, InternalError, NoSpace, StageStuck, UnknownJob, WorkerDied
 from ...bridge.messages import EngineState, ErrorInfo, JobInfo, Preview, Progress
 from ..settings import ServeSettings
 from .blobs import BlobStore
@@ -28,6 +28,8 @@ from .zap import KeyPair, make_keys
 
 log = logging.getLogger(__name__)
 _TAIL_CHARS = 2000
+_SETTLE_S = 1.0
+_PAUSE_S = 5.0      # a tick that comes this late means that the whole process stood still
 
 
 class News(Protocol):
@@ -74,6 +76,9 @@ class Supervisor:
         link.handle = self.handle
         self._slots = [Slot(index, device) for index, device in enumerate(settings.devices)]
         self._generation = 0
+        self._unsettled: list[Callable[[], None]] = []
+        self._settle_at = 0.0
+        self._ticked = time.monotonic()
         self._state = EngineState("starting")
 
     # --- what the frontend calls -----------------------------------------------------------------------------------
@@ -88,6 +93,9 @@ class Supervisor:
 
     def dispatch(self) -> None:
         """Give queued jobs to idle workers; wake given-up devices when there is work for them."""
+        self._settle(self._dispatch)
+
+    def _dispatch(self) -> None:
         queue = self._table.queued()
         if not queue:
             return
@@ -131,6 +139,9 @@ class Supervisor:
 
     def adopted(self, order: Order, done: Done, problem: ErrorInfo | None) -> None:
         """The artefacts of a Done are in the store, or cannot be."""
+        self._settle(partial(self._finish, order, done, problem))
+
+    def _finish(self, order: Order, done: Done, problem: ErrorInfo | None) -> None:
         if problem is None:
             ended = self._table.finish(order.job, order.attempt, done.artefacts, done.summary)
         else:
@@ -142,6 +153,11 @@ class Supervisor:
     def tick(self) -> None:
         """Look at the clock. Call it a few times a second, more often while is_busy."""
         now = time.monotonic()
+        self._forgive_pause(now)
+        if self._unsettled and now >= self._settle_at:
+            steps, self._unsettled = self._unsettled, []
+            for step in steps:
+                self._settle(step)
         for slot in self._slots:
             if slot.state == "down" and now >= slot.spawn_at:
                 self._spawn(slot)
@@ -196,11 +212,7 @@ class Supervisor:
         if isinstance(message, Done):
             self._news.adopt(order, message)
         else:
-            error = ErrorInfo(message.code, message.message, message.hint)
-            if not self._table.end_cancelled(order.job, order.attempt):
-                self._table.fail(order.job, order.attempt, error)
-            self._store.drop_spool(_spool(order))
-            self._tell_job(order.job)
+            self._settle(partial(self._break, order, ErrorInfo(message.code, message.message, message.hint)))
         if isinstance(message, Broken) and message.recycle:
             slot.state = "retiring"
             self._tell_state()
@@ -208,6 +220,28 @@ class Supervisor:
         else:
             slot.state = "idle"
             self.dispatch()
+
+    def _break(self, order: Order, error: ErrorInfo) -> None:
+        self._store.drop_spool(_spool(order))
+        if not self._table.end_cancelled(order.job, order.attempt):
+            self._table.fail(order.job, order.attempt, error)
+        self._tell_job(order.job)
+
+    def _settle(self, step: Callable[[], None]) -> None:
+        """Do what commits how jobs go on; while the disk is full, again every second: no end of a job may get lost."""
+        try:
+            step()
+        except (NoSpace, InternalError) as error:
+            log.error("%s It is tried again.", error.message)
+            self._unsettled.append(step)
+            self._settle_at = time.monotonic() + _SETTLE_S
+
+    def _forgive_pause(self, now: float) -> None:
+        """After a sleep of the machine everybody seems to have been silent: count from now."""
+        if now - self._ticked > _PAUSE_S:
+            for slot in self._slots:
+                slot.since = slot.seen = slot.moved = now
+        self._ticked = now
 
     def _watch(self, slot: Slot, now: float) -> None:
         if slot.kill_at is not None and now >= slot.kill_at:
@@ -219,21 +253,21 @@ class Supervisor:
             slot.verdict = ErrorInfo(stuck.code, stuck.message, stuck.hint)
             self._kill(slot)
 
-    def _lose_job(self, slot: Slot, order: Order, code: int) -> None:
+    def _lose_job(self, order: Order, stage: str, last_words: str, verdict: ErrorInfo | None, code: int) -> None:
         """The process under a job is gone: end the job, or queue it again."""
         self._store.drop_spool(_spool(order))
         if self._table.end_cancelled(order.job, order.attempt):
             pass   # that is what the person wanted
-        elif slot.verdict is not None:
-            self._table.fail(order.job, order.attempt, slot.verdict)
+        elif verdict is not None:
+            self._table.fail(order.job, order.attempt, verdict)
         else:
             deaths = self._table.note_death(order.job, order.attempt)
-            log.warning("a worker died under job %s in stage %s (death %d)", order.job[:8], slot.stage, deaths)
+            log.warning("a worker died under job %s in stage %s (death %d)", order.job[:8], stage, deaths)
             if deaths < self._settings.max_deaths:
                 self._table.requeue(order.job, order.attempt)
             else:
                 died = WorkerDied(f"The worker process died {deaths} times over this job, the last time during "
-                                  f"{slot.stage!r} ({_cause(code)}).{_quoted(slot.last_words)}",
+                                  f"{stage!r} ({_cause(code)}).{_quoted(last_words)}",
                                   "It may have run out of memory: try a lower quality. The engine's log has more.")
                 self._table.fail(order.job, order.attempt, ErrorInfo(died.code, died.message, died.hint))
         self._tell_job(order.job)
@@ -281,7 +315,7 @@ class Supervisor:
         slot.last_words = slot.last_words or tail
         slot.state = "down"
         if order is not None:
-            self._lose_job(slot, order, code)
+            self._settle(partial(self._lose_job, order, slot.stage, slot.last_words, slot.verdict, code))
         elif was in ("starting", "idle"):
             slot.failed_starts += 1
         slot.spawn_at = time.monotonic() + slot.failed_starts * self._settings.respawn_pause_s
@@ -298,8 +332,11 @@ class Supervisor:
         log.error("no worker can be started: %s", words)
         error = WorkerDied(f"The engine cannot start its worker process.{_quoted(words)}",
                            "Repair the engine's environment, then start the job again.")
+        self._settle(partial(self._fail_queued, ErrorInfo(error.code, error.message, error.hint)))
+
+    def _fail_queued(self, error: ErrorInfo) -> None:
         for job in self._table.queued():
-            self._table.fail(job, None, ErrorInfo(error.code, error.message, error.hint))
+            self._table.fail(job, None, error)
             self._tell_job(job)
 
     def _tell_state(self) -> None:

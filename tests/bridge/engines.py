@@ -26,7 +26,8 @@ class Engine:
 
     def __init__(self, folder: Path, **settings) -> None:
         self.data, self.connection_file = folder / "data", folder / "engine.json"
-        self._folder, self._settings = folder, settings
+        # With stdin, so that not even a test run that is killed leaves an engine behind.
+        self._folder, self._settings = folder, {"stop_with_stdin": True} | settings
         self.process: subprocess.Popen | None = None
         self.seen: list[psutil.Process] = []
 
@@ -120,7 +121,7 @@ class Peer:
                  server_public: str = "", receive_queue: int = 1000) -> None:
         self.context = zmq.Context()
         self.socket = self.context.socket(zmq.DEALER)
-        self.socket.linger = 0
+        self.socket.linger, self.socket.sndtimeo = 0, 5000
         self.socket.rcvhwm = receive_queue   # 1: libzmq itself does not read ahead of us
         public, secret = keys or (connection.client_public.encode(), connection.client_secret.encode())
         self.socket.curve_serverkey = (server_public or connection.server_public).encode()

@@ -150,9 +150,11 @@ def test_closing_standard_input_ends_server_and_workers(make_engine):
     assert not engine.connection_file.exists()
 
 
-def test_closing_standard_input_ends_nothing_unless_asked(engine, client):
-    engine.process.stdin.close()
-    assert client.wait(client.submit("views", {}, script()), timeout_s=15).info.state == "done"
+def test_closing_standard_input_ends_nothing_unless_asked(make_engine):
+    engine = make_engine(stop_with_stdin=False).start()
+    with engine.client() as client:
+        engine.process.stdin.close()
+        assert client.wait(client.submit("views", {}, script()), timeout_s=15).info.state == "done"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -4,6 +4,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sqlite3
 import time
 
 import psutil
@@ -12,7 +13,7 @@ from engines import Peer, events_until, greet, script, until
 
 from slipcast.bridge.codec import BLOB_FROM_ENGINE, CTL_FROM_ENGINE
 from slipcast.bridge.errors import Conflict, NoSpace, QuotaReached, UnknownJob
-from slipcast.bridge.events import JobsListed
+from slipcast.bridge.events import Failed, JobsListed, Progressed
 from slipcast.bridge.messages import (
     Artefact,
     Chunk,
@@ -156,7 +157,7 @@ def test_need_blobs_names_what_is_missing_and_nothing_is_accepted_by_it(engine):
 
 def test_a_fetch_that_is_not_read_costs_the_engine_no_memory(make_engine):
     engine = make_engine(heartbeat_timeout_ms=60_000).start()   # or libzmq would cut the sleeper off
-    data = os.urandom(64 * MIB)
+    data = os.urandom(24 * MIB)
     with engine.client() as client:
         client.wait(client.submit("views", {}, script() | {"big.exr": data}), timeout_s=30)
     connection, server = engine.connection(), psutil.Process(engine.process.pid)
@@ -169,8 +170,24 @@ def test_a_fetch_that_is_not_read_costs_the_engine_no_memory(make_engine):
             peer.send(Credit(_hash(data), 1000), id="f0")
             time.sleep(0.05)
             peak = max(peak, server.memory_info().rss - before)
-    # 512 MiB were asked for. Held at most: 8 chunks in libzmq's queue, 4 in ours, some in its buffers: 20 MiB at most.
+    # 192 MiB were asked for. Held at most: 8 chunks in libzmq's queue, 4 in ours, some in its buffers: 20 MiB at most.
     assert peak < 40 * MIB
+
+
+def test_a_job_list_that_cannot_be_written_for_a_while_loses_no_end_of_a_job(engine):
+    with engine.client() as client:
+        job = client.submit("views", {}, script(steps=10, step_s=0.05))
+        events_until(client, lambda event: isinstance(event, Progressed))
+        stranger = sqlite3.connect(engine.data / "jobs.sqlite", isolation_level=None)
+        stranger.execute("BEGIN IMMEDIATE")
+        refused = client.submit("views", {}, script(steps=1))
+        failed = events_until(client, lambda event: isinstance(event, Failed))[-1]
+        assert failed.job == refused and failed.error.code == "internal" and "job list" in failed.error.message
+        until(lambda: "It is tried again" in engine.log(), "the end of the job did not meet the lock")
+        stranger.execute("ROLLBACK")
+        stranger.close()
+        assert client.wait(job, timeout_s=10).info.attempt == 1
+        assert client.wait(client.submit("views", {}, script(steps=1)), timeout_s=10).info.state == "done"
 
 
 # --- the store and the table by themselves ----------------------------------------------------------------------------
