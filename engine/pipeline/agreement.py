@@ -82,7 +82,7 @@ def _contradictions(silhouettes: Silhouettes, box: np.ndarray, cell: float
     limit = TOO_MUCH * int(inside.sum())
     found = []
     for position, view in enumerate(silhouettes.views if len(suspect) else ()):
-        depth, sees, _ = view_depth(view, suspect, 0.0)
+        depth, sees, _, _ = view_depth(view, suspect, 0.0)
         taken = suspect[sees & (depth < -0.7 * cell)]
         if len(taken) > limit:
             found.append(_Contradiction(position, taken))

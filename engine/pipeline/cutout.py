@@ -52,6 +52,8 @@ def cut_out(view: View, points: np.ndarray | None, longer_px: int) -> Cutout:
             seeds, source, confidence = _seeds_from_points(image, pixels, backdrop), "points", 0.8
     if seeds is None and backdrop.fits:
         seeds, source, confidence = _seeds_from_backdrop(backdrop), "key", 0.9
+        if seeds is None:  # one smooth colour and nothing before it
+            return Cutout(np.zeros((height, width), np.float32), source, 0.0)
     if seeds is None:
         seeds = _seeds_from_centre(image)
     if view.valid is not None:
@@ -98,7 +100,7 @@ def _seeds_from_points(image: np.ndarray, pixels: np.ndarray, backdrop: Backdrop
     height, width = image.shape[:2]
     outline = cv2.convexHull(pixels.astype(np.float32).reshape(-1, 1, 2))
     hull = np.zeros((height, width), np.uint8)
-    cv2.fillConvexPoly(hull, outline.astype(np.int32), 1)
+    cv2.fillConvexPoly(hull, outline.astype(np.int32), (1,))
     reach = np.sqrt(max(float(cv2.contourArea(outline)), 100.0))
     dots = np.zeros((height, width), np.uint8)
     dots[pixels[:, 1].astype(int), pixels[:, 0].astype(int)] = 1
@@ -150,7 +152,8 @@ def _grab(image: np.ndarray, seeds: np.ndarray) -> np.ndarray:
         part = np.ascontiguousarray(result[box])
         if np.isin(part, (_SURE_BACK, _MAYBE_BACK)).any():
             cv2.setRNGSeed(7)  # its colour clusters start at random; the seed is this thread's own
-            cv2.grabCut(np.ascontiguousarray(image[box]), part, None, np.zeros((1, 65)), np.zeros((1, 65)), ROUNDS,
+            colours = np.zeros((2, 1, 65))  # where GrabCut keeps its two colour models
+            cv2.grabCut(np.ascontiguousarray(image[box]), part, (0, 0, 1, 1), colours[0], colours[1], ROUNDS,
                         cv2.GC_INIT_WITH_MASK)
             result[box] = part
     return np.isin(result, (_SURE_FRONT, _MAYBE_FRONT))

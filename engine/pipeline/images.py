@@ -19,7 +19,7 @@ from .progress import Stage
 from .types import Camera, View, ViewSet
 
 MAX_PIXELS = 150_000_000  # more than any camera on the market; 450 MB once decoded
-FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "TIFF", "BMP")
+FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 OPAQUE = 250  # an alpha that never falls below this cuts nothing out
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 

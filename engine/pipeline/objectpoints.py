@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from .cameras import inside_frame, project
 from .types import ViewSet
@@ -27,7 +27,7 @@ def object_points(views: ViewSet) -> np.ndarray | None:
         points = points[seen >= 0.7 * np.max(seen)]
     if len(points) < MIN_POINTS:
         return None
-    gaps = cKDTree(points).query(points, k=_NEIGHBOURS + 1)[0][:, -1]
+    gaps = KDTree(points).query(points, k=_NEIGHBOURS + 1)[0][:, -1]
     points = points[gaps < 4 * np.median(gaps)]
     if views.volume is None and len(points) >= MIN_POINTS:
         off = np.linalg.norm(points - np.median(points, axis=0), axis=1)

@@ -9,7 +9,7 @@ from ...bridge.errors import BadMasks
 from .progress import Stage
 from .types import Field, Mesh
 
-FIELD_SIGMA = 0.7  # cells; cuts the creases where outlines meet, which always stand out too far (IoU .965 -> .966)
+FIELD_SIGMA = 0.9  # cells; takes off the creases where outlines meet: they stand out too far, and shade badly
 STEP_IN, STEP_OUT = 0.5, -0.53  # Taubin 1995: lambda and mu; their passband keeps what is larger than a few edges
 
 

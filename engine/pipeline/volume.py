@@ -28,7 +28,7 @@ def working_volume(views: ViewSet, masks: Sequence[Mask]) -> np.ndarray:
     Raises BadCameras when the outlines have no common volume.
     """
     box = views.volume if views.volume is not None else _first_guess(views, masks)
-    silhouettes = build_silhouettes(views, masks, SILHOUETTE_PX, box.mean(axis=0), torch.device("cpu"))
+    silhouettes = build_silhouettes(views, masks, SILHOUETTE_PX, box.mean(axis=0), torch.device("cpu"), fine=False)
     closed = np.full((2, 3), views.volume is not None)  # sides beyond which there is nothing, or nothing wanted
     for _ in range(TRIALS):
         found = _occupied_box(silhouettes, box)
@@ -37,7 +37,7 @@ def working_volume(views: ViewSet, masks: Sequence[Mask]) -> np.ndarray:
         cell, size = (box[1] - box[0]) / GRID, box[1] - box[0]
         closed |= np.stack([found[0] > box[0] + 0.5 * cell, found[1] < box[1] - 0.5 * cell])
         box = np.where(closed, found, box + np.stack([-0.6 * size, 0.6 * size]))
-        if closed.all() and np.prod(box[1] - box[0]) > 0.8 * np.prod(size):
+        if closed.all() and np.prod(box[1] - box[0]) > 0.92 * np.prod(size):
             break
     margin = MARGIN * float((box[1] - box[0]).max())
     box = box + np.array([[-margin], [margin]])
@@ -52,6 +52,8 @@ def _first_guess(views: ViewSet, masks: Sequence[Mask]) -> np.ndarray:
         if mask.confidence == 0:
             continue
         y, x = np.nonzero(mask.values > 0.5)
+        if not len(y):
+            continue
         low, high = np.array([x.min(), y.min()]), np.array([x.max(), y.max()]) + 1
         camera = view.camera
         middle = (low + high) / 2
@@ -59,6 +61,8 @@ def _first_guess(views: ViewSet, masks: Sequence[Mask]) -> np.ndarray:
         rays.append(camera.world_from_camera[:3, :3] @ ray / np.linalg.norm(ray))
         starts.append(camera.centre)
         angles.append(np.linalg.norm((high - low) / (camera.fx, camera.fy)) / 2)
+    if len(rays) < 2:
+        raise BadCameras(_NO_COMMON, _NO_COMMON_HINT)
     centre = _meeting_point(np.array(starts), np.array(rays))
     points = object_points(views)
     if points is not None:
@@ -101,8 +105,9 @@ def _well_seen_parts(may_be: np.ndarray, seen: np.ndarray) -> np.ndarray:
 
     Far from the object, between the frames of most views, a few cones always meet by chance.
     """
-    parts, count = ndimage.label(may_be)
-    if not count:
+    parts = np.zeros(may_be.shape, np.int32)
+    ndimage.label(may_be, output=parts)
+    if not parts.any():
         return may_be
-    best = ndimage.maximum(seen, parts, index=np.arange(1, count + 1))
+    best = ndimage.maximum(seen, parts, index=np.arange(1, parts.max() + 1))
     return np.isin(parts, 1 + np.flatnonzero(best >= 0.6 * np.max(best)))
