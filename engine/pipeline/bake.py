@@ -11,7 +11,7 @@ import math
 import numpy as np
 import torch
 
-from ..render import Fragments, interpolate_at, rasterize
+from ..render import Fragments, find_fragments, interpolate_at
 from ..render.observe import ViewStack, blend_observations, linear_from_srgb_table, observe
 from .atlas import merged_corners
 from .exposure import solve_gains
@@ -67,8 +67,8 @@ class _Texels:
         _, uvs, split = merged_corners(mesh.faces, uv_mesh.corner_uvs)
         ones = np.ones(len(uvs), np.float32)
         clip = np.stack([uvs[:, 0] * 2 - 1, 1 - uvs[:, 1] * 2, ones * 0, ones], -1).astype(np.float32)
-        fragments: Fragments = rasterize(torch.from_numpy(clip).to(device)[None], torch.from_numpy(split).to(device),
-                                         texture_px, texture_px)
+        fragments: Fragments = find_fragments(torch.from_numpy(clip).to(device)[None],
+                                              torch.from_numpy(split).to(device), texture_px, texture_px)
         covered = fragments.face[0] >= 0
         self.mesh, self.covered = mesh, covered.cpu().numpy()
         self.face, self.weights = fragments.face[0][covered], fragments.weights[0][covered]

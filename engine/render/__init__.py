@@ -12,7 +12,6 @@ Clip space here: x right, y DOWN, so that row 0 is the top of the image (y = -1)
 from __future__ import annotations
 
 from .depth import clip_from_camera, depth_map
-from .interpolate import interpolate, interpolate_at
-from .rasterize import Fragments, rasterize
+from .fragments import Fragments, find_fragments, interpolate_at, interpolate_fragments
 
-__all__ = ["Fragments", "clip_from_camera", "depth_map", "interpolate", "interpolate_at", "rasterize"]
+__all__ = ["Fragments", "clip_from_camera", "depth_map", "find_fragments", "interpolate_at", "interpolate_fragments"]

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from ..pipeline.types import Camera, Mesh
-from .rasterize import rasterize
+from .fragments import find_fragments
 
 NEAREST = 1e-3     # near plane as a fraction of the farthest vertex: the range that float32 depth resolves well
 
@@ -33,4 +33,4 @@ def depth_map(mesh: Mesh, camera: Camera, device: torch.device) -> torch.Tensor:
     """
     clip = torch.from_numpy(clip_from_camera(camera, mesh.vertices)).to(device)
     faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, dtype=np.int32)).to(device)
-    return rasterize(clip[None], faces, camera.height, camera.width).depth[0]
+    return find_fragments(clip[None], faces, camera.height, camera.width).depth[0]

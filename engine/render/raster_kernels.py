@@ -1,4 +1,4 @@
-"""Kernels of rasterize.py. Warp compiles these functions; they are not run by Python."""
+"""Kernels of fragments.py and rasterize.py. Warp compiles these functions; they are not run by Python."""
 # Warp's types mean something else to a type checker than to Warp
 # pyright: reportOperatorIssue=false, reportArgumentType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
 # pyright: reportIndexIssue=false, reportCallIssue=false, reportReturnType=false, reportAttributeAccessIssue=false

@@ -4,9 +4,9 @@ from __future__ import annotations
 import numpy as np
 
 
-def rasterize_ref(clip: np.ndarray, faces: np.ndarray, height: int, width: int,
+def fragments_ref(clip: np.ndarray, faces: np.ndarray, height: int, width: int,
                   near_w: float = 1e-6) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Twin of rasterize for one view: clip (V, 4) float64, faces (F, 3).
+    """Twin of find_fragments for one view: clip (V, 4) float64, faces (F, 3).
 
     Returns face (H, W), weights (H, W, 2), depth (H, W).
 

@@ -7,7 +7,7 @@ import trimesh
 from scenes import cameras_around
 
 from slipcast.engine.pipeline.types import Camera, Mask, Mesh, TexturedMesh, UvMesh, View, ViewSet
-from slipcast.engine.render import clip_from_camera, interpolate, rasterize
+from slipcast.engine.render import clip_from_camera, find_fragments, interpolate_fragments
 
 CPU = torch.device("cpu")
 
@@ -36,10 +36,10 @@ def paint(mesh: Mesh, colors: np.ndarray, camera: Camera) -> View:
     """A view of a mesh with sRGB bytes (V, 3) at its vertices; black outside, alpha = where the mesh is."""
     clip = torch.from_numpy(clip_from_camera(camera, mesh.vertices))[None]
     faces = torch.from_numpy(mesh.faces)
-    fragments = rasterize(clip, faces, camera.height, camera.width)
+    fragments = find_fragments(clip, faces, camera.height, camera.width)
     seen = (fragments.face[0] >= 0).numpy()
     image = np.zeros((camera.height, camera.width, 3), np.uint8)
-    values = interpolate(fragments, faces, torch.from_numpy(colors.astype(np.float32)))
+    values = interpolate_fragments(fragments, faces, torch.from_numpy(colors.astype(np.float32)))
     image[seen] = (values.numpy() + 0.5).astype(np.uint8)
     return View("painted.png", camera, image, (seen * 255).astype(np.uint8))
 

@@ -8,9 +8,9 @@ from scenes import cameras_around
 from skin import CPU, ball
 
 from slipcast.engine.pipeline.types import Camera, Mesh
-from slipcast.engine.render import clip_from_camera, depth_map, interpolate, rasterize
+from slipcast.engine.render import clip_from_camera, depth_map, find_fragments, interpolate_fragments
 from slipcast.engine.render.observe import ViewStack, blend_observations, linear_from_srgb_table, observe
-from slipcast.engine.render.reference import blend_observations_ref, observe_ref, rasterize_ref
+from slipcast.engine.render.reference import blend_observations_ref, fragments_ref, observe_ref
 
 
 def random_soup(seed: int, low_w: float) -> tuple[np.ndarray, np.ndarray]:
@@ -28,10 +28,10 @@ def test_rasterize_equals_its_slow_twin(low_w, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        fast = rasterize(torch.from_numpy(clip)[None], torch.from_numpy(faces), 60, 80, near_w=0.01)
+        fast = find_fragments(torch.from_numpy(clip)[None], torch.from_numpy(faces), 60, 80, near_w=0.01)
     finally:
         torch.set_num_threads(before)
-    face, weights, depth = rasterize_ref(clip.astype(np.float64), faces, 60, 80, near_w=0.01)
+    face, weights, depth = fragments_ref(clip.astype(np.float64), faces, 60, 80, near_w=0.01)
     same = fast.face[0].numpy() == face
     assert same.mean() > 0.999     # float32 against float64: pixels exactly on an edge may go either way
     assert (face >= 0).mean() > 0.3
@@ -44,7 +44,7 @@ def test_two_triangles_that_share_an_edge_leave_no_gap_and_a_batch_keeps_its_vie
     corners = np.array([[-0.9, -0.83, 0, 1], [0.87, -0.9, 0, 1], [0.9, 0.8, 0, 1], [-0.8, 0.9, 0, 1]], np.float32)
     faces = torch.tensor([[0, 1, 2], [0, 2, 3]], dtype=torch.int32)
     moved = corners + np.array([5, 0, 0, 0], np.float32)          # out of sight
-    found = rasterize(torch.from_numpy(np.stack([corners, moved])), faces, 200, 200)
+    found = find_fragments(torch.from_numpy(np.stack([corners, moved])), faces, 200, 200)
     inside = found.face[0, 20:180, 20:180] >= 0
     assert bool(inside.all())
     assert int((found.face[1] >= 0).sum()) == 0
@@ -76,16 +76,16 @@ def test_depth_map_of_a_ball_is_its_analytic_distance():
 def test_interpolate_gives_back_a_linear_attribute():
     clip = torch.tensor([[[-1.0, -1, 0, 1], [3.0, -1, 0, 1], [-1.0, 3, 0, 1]]])
     faces = torch.tensor([[0, 1, 2]], dtype=torch.int32)
-    found = rasterize(clip, faces, 8, 16)
-    x = interpolate(found, faces, clip[0, :, :1].contiguous()).reshape(8, 16)
+    found = find_fragments(clip, faces, 8, 16)
+    x = interpolate_fragments(found, faces, clip[0, :, :1].contiguous()).reshape(8, 16)
     assert torch.allclose(x[3], (torch.arange(16) + 0.5) / 8 - 1, atol=1e-6)
 
 
 def test_shapes_and_types_are_checked():
     with pytest.raises(ValueError, match="clip"):
-        rasterize(torch.zeros(3, 4), torch.zeros(1, 3, dtype=torch.int32), 4, 4)
+        find_fragments(torch.zeros(3, 4), torch.zeros(1, 3, dtype=torch.int32), 4, 4)
     with pytest.raises(ValueError, match="faces"):
-        rasterize(torch.zeros(1, 3, 4), torch.zeros(1, 3, dtype=torch.int64), 4, 4)
+        find_fragments(torch.zeros(1, 3, 4), torch.zeros(1, 3, dtype=torch.int64), 4, 4)
 
 
 def test_observe_equals_its_slow_twin():

@@ -1,4 +1,4 @@
-"""Nearest triangle per pixel, with barycentric weights and depth.
+"""Nearest triangle per pixel, with barycentric weights and depth; forward only, for stages without gradients.
 
 Homogeneous edge functions (Olano and Greer, "Triangle scan conversion using 2D homogeneous coordinates", 1997) need no
 clipping: a triangle that crosses the near plane is tested like any other, only its bounding box is taken from the part
@@ -35,13 +35,13 @@ def screen_from_clip(clip: torch.Tensor, height: int, width: int) -> torch.Tenso
     return torch.stack([x, y, clip[..., 2], clip[..., 3]], dim=-1)
 
 
-def rasterize(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, near_w: float = 1e-6) -> Fragments:
+def find_fragments(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, near_w: float = 1e-6) -> Fragments:
     """Nearest triangle per pixel; pixel centres at +0.5, both sides of a triangle are drawn.
 
     clip: (B, V, 4) float32, clip space with y DOWN (row 0 is y = -w). faces: (F, 3) int32 on the same device.
     A fragment counts when w >= near_w and -w <= z <= w; of equal depth the lower face index wins.
     Returns Fragments on the device of `clip`. Raises ValueError when a shape or dtype is another one.
-    Source: own, after Olano and Greer 1997. Slow twin: reference.rasterize_ref.
+    Source: own, after Olano and Greer 1997. Slow twin: reference.fragments_ref.
     """
     if clip.ndim != 3 or clip.shape[2] != 4 or clip.dtype != torch.float32:
         raise ValueError(f"Expected clip (B, V, 4) float32, got {tuple(clip.shape)} {clip.dtype}.")
@@ -62,3 +62,21 @@ def rasterize(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, 
         launch_rows(resolve, height, lambda first, end: (end - first, width),
                     [screen, faces_warp, wp.uint64(EMPTY), nearest_warp, *outputs], device, views)
     return Fragments(face_at, weights, depth)
+
+
+def interpolate_fragments(fragments: Fragments, faces: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
+    """Attributes at the pixels that show a face, in the order of fragments.face >= 0.
+
+    faces: (F, 3) int32. attributes: (V, C) float32, one row a vertex. Returns (N, C) float32, N covered pixels.
+    """
+    seen = fragments.face >= 0
+    return interpolate_at(fragments.face[seen], fragments.weights[seen], faces, attributes)
+
+
+def interpolate_at(face: torch.Tensor, weights: torch.Tensor, faces: torch.Tensor,
+                   attributes: torch.Tensor) -> torch.Tensor:
+    """Attributes at N points given by face (N,) int32 and weights (N, 2) float32 of its first two corners. (N, C)."""
+    corners = faces[face.long()].long()
+    first, second = weights[:, :1], weights[:, 1:]
+    return (attributes[corners[:, 0]] * first + attributes[corners[:, 1]] * second
+            + attributes[corners[:, 2]] * (1 - first - second))
