@@ -11,7 +11,14 @@ Clip space here: x right, y DOWN, so that row 0 is the top of the image (y = -1)
 """
 from __future__ import annotations
 
+from .antialias import antialias
 from .depth import clip_from_camera, depth_map
 from .fragments import Fragments, find_fragments, interpolate_at, interpolate_fragments
+from .interpolate import interpolate, interpolate_derivatives
+from .rasterize import pixel_derivatives, rasterize
+from .topology import build_topology
 
-__all__ = ["Fragments", "clip_from_camera", "depth_map", "find_fragments", "interpolate_at", "interpolate_fragments"]
+__all__ = [
+    "Fragments", "antialias", "build_topology", "clip_from_camera", "depth_map", "find_fragments", "interpolate",
+    "interpolate_at", "interpolate_derivatives", "interpolate_fragments", "pixel_derivatives", "rasterize",
+]

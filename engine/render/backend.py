@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ SLOW_LOAD_S = 1.0
 def wrap(tensor: torch.Tensor, dtype: Any = None) -> Any:
     """The same memory as a Warp array; for a vector dtype the last axis is the vector."""
     wp.init()   # returns at once when it has run
-    return wp.from_torch(tensor, dtype=dtype)
+    return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False)
 
 
 def prepare_kernels(kernel: Any, device: torch.device) -> None:
@@ -72,3 +73,89 @@ def launch_rows(kernel: Any, rows: int, dim_of: Callable[[int, int], Any], argum
         return
     with ThreadPoolExecutor(threads, thread_name_prefix="warp") as pool:
         list(pool.map(lambda each: launch(*each), ranges))
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A range of rows of one block that one thread works through. index: its place in the plan, unique. thread: pieces
+    of one thread run one after the other, so they may add into one buffer."""
+
+    block: int
+    first: int
+    end: int
+    thread: int
+    index: int
+
+
+def plan_pieces(blocks: int, rows: int, device: torch.device) -> tuple[Piece, ...]:
+    """Cut blocks x rows into equal shares, one a thread; on CUDA one piece a block. Depends on the thread count only."""
+    if device.type != "cpu":
+        return tuple(Piece(block, 0, rows, 0, block) for block in range(blocks))
+    threads = max(1, torch.get_num_threads())
+    edges = [blocks * rows * each // threads for each in range(threads + 1)]
+    pieces: list[Piece] = []
+    for thread, (first, end) in enumerate(zip(edges, edges[1:])):
+        while first < end:
+            block, row = divmod(first, rows)
+            stop = min(rows, row + end - first)
+            pieces.append(Piece(block, row, stop, thread, len(pieces)))
+            first += stop - row
+    return tuple(pieces)
+
+
+def launch_pieces(kernel: Any, plan: Sequence[Piece], dim_of: Callable[[int, int], Any], arguments: Sequence[Any],
+                  device: torch.device, slot_of: Callable[[Piece], int] | None = None) -> None:
+    """Launch `kernel` once a piece; it takes `[slot,] block, first_row, end_row` after `arguments`.
+
+    slot_of: which buffer of a Scatter a piece adds into, where the kernel has one.
+    """
+    prepare_kernels(kernel, device)
+    warp_device = wp.device_from_torch(device)
+
+    def launch_all(pieces: Sequence[Piece]) -> None:
+        for piece in pieces:
+            slot = () if slot_of is None else (slot_of(piece),)
+            wp.launch(kernel, dim=dim_of(piece.first, piece.end), device=warp_device,
+                      inputs=[*arguments, *slot, piece.block, piece.first, piece.end])
+
+    if device.type != "cpu":
+        with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device))):
+            launch_all(plan)
+        return
+    shares: dict[int, list[Piece]] = {}
+    for piece in plan:
+        shares.setdefault(piece.thread, []).append(piece)
+    if len(shares) <= 1:
+        launch_all(plan)
+        return
+    with ThreadPoolExecutor(len(shares), thread_name_prefix="warp") as pool:
+        list(pool.map(launch_all, shares.values()))
+
+
+class Scatter:
+    """Buffers that kernels add gradients into, and their sum.
+
+    Warp's additions on the CPU are not atomic across threads: each thread (for a target that all blocks share) or each
+    piece (for a target with one item a block) has a buffer of its own, and they are summed in a fixed order. On CUDA
+    the additions are atomic, so there is one buffer, and the last bits depend on their order.
+    """
+
+    def __init__(self, plan: Sequence[Piece], items: int, rows: int, channels: int, like: torch.Tensor,
+                 shared: bool) -> None:
+        self._plan, self._items, self._shared = plan, items, shared
+        cuda = like.device.type != "cpu"
+        count = (1 if cuda else 1 + max((piece.thread for piece in plan), default=0)) if self._shared else len(plan)
+        self.buffers = torch.zeros((count, rows, channels), dtype=torch.float32, device=like.device)
+
+    def slot_of(self, piece: Piece) -> int:
+        return piece.thread if self._shared else piece.index
+
+    def sum(self) -> torch.Tensor:
+        """(items, rows, channels) float32."""
+        if len(self.buffers) == self._items:
+            return self.buffers
+        if self._shared:
+            return self.buffers.sum(0, keepdim=True)
+        block = torch.tensor([piece.block for piece in self._plan], device=self.buffers.device)
+        total = torch.zeros((self._items, *self.buffers.shape[1:]), device=self.buffers.device)
+        return total.index_add_(0, block, self.buffers)

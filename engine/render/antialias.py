@@ -1,0 +1,97 @@
+"""Smooth outlines, and through them the gradient of visibility to the positions."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import warp as wp
+from torch.autograd.function import once_differentiable
+
+from .antialias_kernels import Mesh, blend_contours, find_contours, push_contours
+from .arguments import Backend, check_backend, check_faces, check_positions, check_rast, need
+from .backend import Scatter, launch_pieces, plan_pieces, wrap
+from .fragments import screen_from_clip
+from .rasterize import clip_gradient
+from .topology import build_topology
+
+MAX_STEPS = 64      # triangles followed from a pixel to the outline
+
+
+def antialias(color: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor, faces: torch.Tensor,
+              topology: torch.Tensor | None = None, backend: Backend = "warp", max_steps: int = MAX_STEPS) -> torch.Tensor:
+    """Blend neighbouring pixels where an outline runs between them, by how far the nearer surface reaches.
+
+    color: (N, H, W, C) float32, any values per pixel (colours, coverage). rast, positions, faces: as in `rasterize`.
+    topology: (3 F,) int32 from `build_topology`, made here when missing (make it once for many calls).
+    max_steps: how many triangles are followed from a pixel's triangle to the outline; 1 = only its own edges.
+    Returns (N, H, W, C) float32. Differentiable in color and positions. Raises ShapeError.
+    Source: Laine et al. 2020, section 3.5, for what is blended; following the surface to the outline is our own, since
+    the visible triangle's own edges are the outline only where triangles are larger than pixels.
+    Slow twin: torch_reference.antialias_ref.
+    """
+    check_backend(backend)
+    check_rast(rast)
+    views = rast.shape[0]
+    good = color.ndim == 4 and color.shape[:3] == rast.shape[:3] and color.dtype == torch.float32
+    need("color", color, "(N, H, W, C) float32 of the size of rast", good)
+    positions = check_positions(positions, views)
+    check_faces(faces, positions.shape[1])
+    if backend == "nvdiffrast":
+        from . import nvdiffrast_backend
+        return nvdiffrast_backend.antialias(color, rast, positions, faces)
+    topology = build_topology(faces) if topology is None else topology
+    need("topology", topology, f"({3 * len(faces)},) int32", topology.shape == (3 * len(faces),)
+         and topology.dtype == torch.int32)
+    return _Antialias.apply(color.contiguous(), rast.detach().contiguous(), positions.expand(views, -1, -1),
+                            faces.contiguous(), topology.contiguous(), max_steps)
+
+
+def _kernel_mesh(screen: torch.Tensor, faces: torch.Tensor, topology: torch.Tensor, max_steps: int) -> Any:
+    mesh = Mesh()
+    mesh.screen, mesh.faces, mesh.links = wrap(screen, wp.vec4), wrap(faces), wrap(topology)
+    mesh.max_steps = max_steps
+    return mesh
+
+
+class _Antialias(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, color: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor, faces: torch.Tensor,
+                topology: torch.Tensor, max_steps: int) -> torch.Tensor:
+        views, height, width, _ = color.shape
+        screen = screen_from_clip(positions, height, width).contiguous()
+        code = torch.empty((views, height, width, 2), dtype=torch.int32, device=color.device)
+        result = color.clone()
+        ctx.save_for_backward(color, screen, faces, topology, code)
+        ctx.max_steps = max_steps
+        if color.numel() and len(faces):
+            plan = plan_pieces(views, height, color.device)
+            mesh = _kernel_mesh(screen, faces, topology, max_steps)
+
+            def size(first: int, end: int) -> tuple[int, int]:
+                return end - first, width
+
+            codes = wrap(code, wp.vec2i)
+            launch_pieces(find_contours, plan, size, [mesh, wrap(rast, wp.vec4), codes], color.device)
+            launch_pieces(blend_contours, plan, size, [mesh, codes, wrap(color), 0, wrap(result)], color.device)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        color, screen, faces, topology, code = ctx.saved_tensors
+        views, height, width, _ = color.shape
+        plan = plan_pieces(views, height, color.device)
+        grad = grad.contiguous()
+        to_color = grad.clone()
+        found = Scatter(plan, views, screen.shape[1], 4, screen, shared=False)
+        if color.numel() and len(faces):
+            mesh = _kernel_mesh(screen, faces, topology, ctx.max_steps)
+
+            def size(first: int, end: int) -> tuple[int, int]:
+                return end - first, width
+
+            codes = wrap(code, wp.vec2i)
+            launch_pieces(blend_contours, plan, size, [mesh, codes, wrap(grad), 1, wrap(to_color)], color.device)
+            launch_pieces(push_contours, plan, size, [mesh, codes, wrap(color), wrap(grad),
+                                                      wrap(found.buffers, wp.vec4)], color.device, found.slot_of)
+        return to_color, None, clip_gradient(found.sum(), height, width), None, None, None

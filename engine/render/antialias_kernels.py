@@ -1,0 +1,303 @@
+"""Kernels of antialias.py. Warp compiles these functions; they are not run by Python.
+
+A pixel pair is two neighbours along a row or a column. Its plane goes through the eye and both pixel centres, and cuts
+the mesh in lines. In a pair's own coordinates `along` is 0 at the centre of the nearer pixel and 1 at the other's, and
+`side` is the distance from the plane (both times w).
+"""
+# Warp's types mean something else to a type checker than to Warp
+# pyright: reportOperatorIssue=false, reportArgumentType=false, reportAssignmentType=false, reportGeneralTypeIssues=false
+# pyright: reportIndexIssue=false, reportCallIssue=false, reportReturnType=false, reportAttributeAccessIssue=false
+# pyright: reportInvalidTypeForm=false
+from __future__ import annotations
+
+import warp as wp
+
+wp.set_module_options({"enable_backward": False})   # gradients are written by hand; Warp's own would double the compile
+
+NEAREST_W = 1.0e-6
+NOWHERE = -1.0e30
+BEHIND = -1.0          # pixels behind the near pixel's centre at which following the cut ends
+
+
+@wp.struct
+class Mesh:
+    screen: wp.array(dtype=wp.vec4, ndim=2)       # (N, V): x w, y w in pixels, z, w
+    faces: wp.array(dtype=wp.int32, ndim=2)
+    links: wp.array(dtype=wp.int32)               # opposite half-edges
+    max_steps: int
+    hard: int                                     # 1: the edge's own direction decides between row and column
+
+
+@wp.func
+def pair_frame(p: wp.vec4, x: float, y: float, axis: int, sign: float) -> wp.vec3:
+    """(along, side, w) of a corner for the pair whose nearer pixel is at (x, y)."""
+    across = p[0] - x * p[3]
+    down = p[1] - y * p[3]
+    result = wp.vec3(sign * across, down, p[3])
+    if axis == 1:
+        result = wp.vec3(sign * down, across, p[3])
+    return result
+
+
+@wp.func
+def crossing(a: wp.vec3, b: wp.vec3) -> float:
+    """Where an edge crosses the pair's plane, in pixels along the pair; NOWHERE when that is not in front of the eye."""
+    result = float(NOWHERE)
+    depth = (a[2] * b[1] - b[2] * a[1]) / (b[1] - a[1])
+    if depth > NEAREST_W:
+        result = (a[0] * b[1] - b[0] * a[1]) / (a[2] * b[1] - b[2] * a[1])
+    return result
+
+
+@wp.func
+def contour_at(mesh: Mesh, block: int, face: int, x: float, y: float, axis: int, sign: float) -> int:
+    """The half-edge at which the surface seen at (x, y) ends on the way to the pair's other pixel; -1 if it does not.
+
+    Follows the line in which the pair's plane cuts the mesh, from triangle to triangle. Where the line turns back the
+    surface has a fold (or ends): a candidate. It goes on below the fold, since a rough surface may come out again
+    further on; the farthest fold wins. A line that reaches the other pixel is a surface that goes on there.
+    """
+    a = pair_frame(mesh.screen[block, mesh.faces[face, 0]], x, y, axis, sign)
+    b = pair_frame(mesh.screen[block, mesh.faces[face, 1]], x, y, axis, sign)
+    c = pair_frame(mesh.screen[block, mesh.faces[face, 2]], x, y, axis, sign)
+    here = float(NOWHERE)
+    half = int(-1)
+    if (a[1] >= 0.0) != (b[1] >= 0.0):
+        here = crossing(a, b)
+        half = 3 * face
+    if (b[1] >= 0.0) != (c[1] >= 0.0):
+        other = crossing(b, c)
+        if other > here:
+            here = other
+            half = 3 * face + 1
+    if (c[1] >= 0.0) != (a[1] >= 0.0):
+        other = crossing(c, a)
+        if other > here:
+            here = other
+            half = 3 * face + 2
+    best = float(-1.0e-3)
+    best_half = int(-1)
+    forward = int(1)
+    step = int(0)
+    while half >= 0 and step < mesh.max_steps and here < 1.0 and (here > BEHIND or forward == 1):
+        step = step + 1
+        link = mesh.links[half]
+        if link < 0:
+            if forward == 1 and here > best:
+                best = here
+                best_half = half
+            half = -1
+        else:
+            g = link / 3
+            k = link - 3 * g
+            a = pair_frame(mesh.screen[block, mesh.faces[g, k]], x, y, axis, sign)
+            b = pair_frame(mesh.screen[block, mesh.faces[g, (k + 1) % 3]], x, y, axis, sign)
+            c = pair_frame(mesh.screen[block, mesh.faces[g, (k + 2) % 3]], x, y, axis, sign)
+            following = float(0.0)
+            next_half = int(0)
+            if (c[1] >= 0.0) == (a[1] >= 0.0):
+                following = crossing(b, c)
+                next_half = 3 * g + (k + 1) % 3
+            else:
+                following = crossing(c, a)
+                next_half = 3 * g + (k + 2) % 3
+            if forward == 1 and following < here and here > best:
+                best = here
+                best_half = half
+            if following >= here:
+                forward = 1
+            else:
+                forward = 0
+            here = following
+            half = next_half
+            if following == NOWHERE:
+                half = -1
+    return best_half
+
+
+@wp.func
+def steep(mesh: Mesh, block: int, half: int, axis: int) -> int:
+    """1 when an edge runs rather across the pair's axis than along it."""
+    face = half / 3
+    k = half - 3 * face
+    a = mesh.screen[block, mesh.faces[face, k]]
+    b = mesh.screen[block, mesh.faces[face, (k + 1) % 3]]
+    # direction of the edge on the screen, times both w
+    dx = wp.abs(b[0] * a[3] - a[0] * b[3])
+    dy = wp.abs(b[1] * a[3] - a[1] * b[3])
+    result = int(0)
+    if (axis == 0 and dy >= dx) or (axis == 1 and dx > dy):
+        result = 1
+    return result
+
+
+@wp.func
+def depth_of(rast: wp.array(dtype=wp.vec4, ndim=3), block: int, row: int, column: int) -> float:
+    here = rast[block, wp.clamp(row, 0, rast.shape[1] - 1), wp.clamp(column, 0, rast.shape[2] - 1)]
+    result = float(1.0)
+    if here[3] <= 0.0:
+        result = 2.0
+    return result
+
+
+@wp.func
+def find_pair(mesh: Mesh, rast: wp.array(dtype=wp.vec4, ndim=3), block: int, row: int, column: int, axis: int) -> int:
+    """2 (half-edge) + (1 when the second pixel is the nearer) for the pair of (row, column) and the pixel right of it
+    (axis 0) or below it (axis 1); -1 when no surface ends between them."""
+    p = rast[block, row, column]
+    q = rast[block, row + axis, column + 1 - axis]
+    result = int(-1)
+    if p[3] != q[3]:
+        second = int(0)
+        if p[3] <= 0.0 or (q[3] > 0.0 and q[2] < p[2]):
+            second = 1
+        face = int(p[3]) - 1
+        x = float(column) + 0.5
+        y = float(row) + 0.5
+        sign = float(1.0)
+        if second == 1:
+            face = int(q[3]) - 1
+            sign = -1.0
+            x = x + float(1 - axis)
+            y = y + float(axis)
+        half = contour_at(mesh, block, face, x, y, axis, sign)
+        if half >= 0:
+            if steep(mesh, block, half, axis) == 1:
+                result = 2 * half + second
+    return result
+
+
+@wp.kernel
+def find_contours(mesh: Mesh, rast: wp.array(dtype=wp.vec4, ndim=3), code: wp.array(dtype=wp.vec2i, ndim=3),
+                  block: int, first_row: int, end_row: int):
+    row, column = wp.tid()
+    row = row + first_row
+    right = int(-1)
+    below = int(-1)
+    if column + 1 < rast.shape[2]:
+        right = find_pair(mesh, rast, block, row, column, 0)
+    if row + 1 < rast.shape[1]:
+        below = find_pair(mesh, rast, block, row, column, 1)
+    code[block, row, column] = wp.vec2i(right, below)
+
+
+@wp.func
+def reach(mesh: Mesh, block: int, row: int, column: int, axis: int, code: int) -> float:
+    """How far the nearer surface reaches, in pixels from the centre of the nearer pixel towards the other, in [0, 1]."""
+    half = code / 2
+    second = code - 2 * half
+    face = half / 3
+    k = half - 3 * face
+    x = float(column) + 0.5 + float(second * (1 - axis))
+    y = float(row) + 0.5 + float(second * axis)
+    sign = 1.0 - 2.0 * float(second)
+    a = pair_frame(mesh.screen[block, mesh.faces[face, k]], x, y, axis, sign)
+    b = pair_frame(mesh.screen[block, mesh.faces[face, (k + 1) % 3]], x, y, axis, sign)
+    return wp.clamp(crossing(a, b), 0.0, 1.0)
+
+
+@wp.func
+def share_of(mesh: Mesh, block: int, row: int, column: int, axis: int, code: int, of_second: int) -> float:
+    """How much of the pair's other pixel the first (of_second = 0) or second pixel of a pair takes on."""
+    result = float(0.0)
+    if code >= 0:
+        over = reach(mesh, block, row, column, axis, code) - 0.5
+        if (code & 1) == of_second:
+            result = wp.max(-over, 0.0)        # the nearer pixel gives way
+        else:
+            result = wp.max(over, 0.0)
+    return result
+
+
+@wp.kernel
+def blend_contours(mesh: Mesh, code: wp.array(dtype=wp.vec2i, ndim=3), color: wp.array(dtype=wp.float32, ndim=4),
+                   transposed: int, result: wp.array(dtype=wp.float32, ndim=4),
+                   block: int, first_row: int, end_row: int):
+    """result starts as a copy of color. Forward: each pixel takes on a share of its four neighbours. transposed: the
+    same matrix transposed, which takes a gradient to the result back to one to the colours."""
+    row, column = wp.tid()
+    row = row + first_row
+    for side in range(4):
+        axis = side / 2
+        back = side - 2 * axis                 # 0: the pair that starts here, 1: the pair that ends here
+        r = row - back * axis
+        c = column - back * (1 - axis)
+        if r >= 0 and c >= 0:
+            found = code[block, r, c]
+            which = found[axis]
+            if which >= 0:
+                own = share_of(mesh, block, r, c, axis, which, back)
+                given = own
+                if transposed == 1:
+                    given = share_of(mesh, block, r, c, axis, which, 1 - back)
+                other_row = r + (1 - back) * axis
+                other_column = c + (1 - back) * (1 - axis)
+                if own != 0.0 or given != 0.0:
+                    for channel in range(color.shape[3]):
+                        change = given * color[block, other_row, other_column, channel]
+                        change = change - own * color[block, row, column, channel]
+                        result[block, row, column, channel] = result[block, row, column, channel] + change
+
+
+@wp.func
+def corner_push(along: float, side: float, w: float, x: float, y: float, axis: int, sign: float) -> wp.vec4:
+    """Gradient to a corner on the screen from the one to its pair_frame."""
+    across = sign * along
+    down = side
+    if axis == 1:
+        across = side
+        down = sign * along
+    return wp.vec4(across, down, 0.0, w - x * across - y * down)
+
+
+@wp.func
+def push_pair(mesh: Mesh, color: wp.array(dtype=wp.float32, ndim=4), grad: wp.array(dtype=wp.float32, ndim=4),
+              found: wp.array(dtype=wp.vec4, ndim=2), slot: int, block: int, row: int, column: int, axis: int,
+              code: int) -> int:
+    half = code / 2
+    second = code - 2 * half
+    near_row = row + second * axis
+    near_column = column + second * (1 - axis)
+    far_row = row + (1 - second) * axis
+    far_column = column + (1 - second) * (1 - axis)
+    row_hit = near_row                          # the pixel through which the contour goes takes on the other's colour
+    column_hit = near_column
+    if reach(mesh, block, row, column, axis, code) > 0.5:
+        row_hit = far_row
+        column_hit = far_column
+    pull = float(0.0)
+    for c in range(color.shape[3]):
+        pull = pull + grad[block, row_hit, column_hit, c] * (
+            color[block, near_row, near_column, c] - color[block, far_row, far_column, c])
+    if pull != 0.0:
+        face = half / 3
+        k = half - 3 * face
+        i = mesh.faces[face, k]
+        j = mesh.faces[face, (k + 1) % 3]
+        x = float(near_column) + 0.5
+        y = float(near_row) + 0.5
+        sign = 1.0 - 2.0 * float(second)
+        a = pair_frame(mesh.screen[block, i], x, y, axis, sign)
+        b = pair_frame(mesh.screen[block, j], x, y, axis, sign)
+        # d = (a.along b.side - b.along a.side) / (a.w b.side - b.w a.side)
+        low = a[2] * b[1] - b[2] * a[1]
+        d = (a[0] * b[1] - b[0] * a[1]) / low
+        scale = pull / low
+        wp.atomic_add(found, slot, i, corner_push(scale * b[1], scale * (d * b[2] - b[0]), -scale * d * b[1],
+                                                  x, y, axis, sign))
+        wp.atomic_add(found, slot, j, corner_push(-scale * a[1], scale * (a[0] - d * a[2]), scale * d * a[1],
+                                                  x, y, axis, sign))
+    return 0
+
+
+@wp.kernel
+def push_contours(mesh: Mesh, code: wp.array(dtype=wp.vec2i, ndim=3), color: wp.array(dtype=wp.float32, ndim=4),
+                  grad: wp.array(dtype=wp.float32, ndim=4), found: wp.array(dtype=wp.vec4, ndim=2),
+                  slot: int, block: int, first_row: int, end_row: int):
+    row, column = wp.tid()
+    row = row + first_row
+    which = code[block, row, column]
+    if which[0] >= 0:
+        push_pair(mesh, color, grad, found, slot, block, row, column, 0, which[0])
+    if which[1] >= 0:
+        push_pair(mesh, color, grad, found, slot, block, row, column, 1, which[1])

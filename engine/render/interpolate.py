@@ -1,0 +1,81 @@
+"""Vertex attributes to pixels, with gradients to the attributes and to where on its triangle a pixel is."""
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import warp as wp
+from torch.autograd.function import once_differentiable
+
+from .arguments import Backend, check_backend, check_faces, check_rast, per_view
+from .backend import Scatter, launch_pieces, plan_pieces, wrap
+from .interpolate_kernels import mix_corners, spread_corners
+
+
+def interpolate(attributes: torch.Tensor, rast: torch.Tensor, faces: torch.Tensor,
+                backend: Backend = "warp") -> torch.Tensor:
+    """Attributes of the vertices at the pixels.
+
+    attributes: (V, C), shared by all views, or (N, V, C) float32. rast: (N, H, W, 4) float32 from `rasterize`. faces:
+    (F, 3) int32, in the order in which they were rasterised; the indices may be others (attributes with seams).
+    Returns (N, H, W, C) float32, 0 where there is nothing. Differentiable in attributes and rast (u, v).
+    Raises ShapeError. Source: Laine et al. 2020, section 3.3. Slow twin: torch_reference.interpolate_ref.
+    """
+    check_backend(backend)
+    check_rast(rast)
+    attributes = per_view("attributes", attributes, rast.shape[0])
+    check_faces(faces, attributes.shape[1])
+    if backend == "nvdiffrast":
+        from . import nvdiffrast_backend
+        return nvdiffrast_backend.interpolate(attributes, rast, faces)
+    return _Interpolate.apply(attributes, rast.contiguous(), faces.contiguous())
+
+
+def interpolate_derivatives(attributes: torch.Tensor, rast: torch.Tensor, rast_db: torch.Tensor,
+                            faces: torch.Tensor) -> torch.Tensor:
+    """How interpolated attributes change from pixel to pixel: what `texture` needs as uv_da when these are UVs.
+
+    rast_db: (N, H, W, 4) float32 from `pixel_derivatives`. The rest as in `interpolate`.
+    Returns (N, H, W, 2 C) float32: d/dX and d/dY of the first attribute, then of the second, ... Differentiable in
+    attributes. Raises ShapeError. Source: chain rule.
+    """
+    check_rast(rast)
+    attributes = per_view("attributes", attributes, rast.shape[0])
+    check_faces(faces, attributes.shape[1])
+    face = (rast[..., 3].long() - 1).clamp(min=0)
+    corners = faces.long()[face]
+    view = torch.arange(len(rast), device=rast.device)[:, None, None].clamp(max=len(attributes) - 1)
+    last = attributes[view, corners[..., 2]]
+    along_u, along_v = (attributes[view, corners[..., each]] - last for each in (0, 1))
+    change = (along_u[..., None] * rast_db[..., None, 0:2] + along_v[..., None] * rast_db[..., None, 2:4])
+    return change.flatten(-2) * (rast[..., 3:] > 0)
+
+
+class _Interpolate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, attributes: torch.Tensor, rast: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+        views, height, width, _ = rast.shape
+        items, _, channels = attributes.shape
+        ctx.save_for_backward(attributes, rast, faces)
+        result = torch.zeros((views, height, width, channels), dtype=torch.float32, device=rast.device)
+        if result.numel() and len(faces):
+            arguments = [wrap(attributes), wrap(faces), wrap(rast, wp.vec4), int(items > 1), wrap(result)]
+            launch_pieces(mix_corners, plan_pieces(views, height, rast.device),
+                          lambda first, end: (end - first, width), arguments, rast.device)
+        return result
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        attributes, rast, faces = ctx.saved_tensors
+        views, height, width, _ = rast.shape
+        items, vertices, channels = attributes.shape
+        plan = plan_pieces(views, height, rast.device)
+        to_rast = torch.zeros_like(rast)
+        found = Scatter(plan, items, vertices, channels, attributes, shared=items == 1)
+        if grad.numel() and len(faces):
+            arguments = [wrap(attributes), wrap(faces), wrap(rast, wp.vec4), wrap(grad.contiguous()), int(items > 1),
+                         wrap(to_rast, wp.vec4), wrap(found.buffers)]
+            launch_pieces(spread_corners, plan, lambda first, end: (end - first, width), arguments, rast.device,
+                          found.slot_of)
+        return found.sum(), to_rast, None
