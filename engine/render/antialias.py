@@ -9,7 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from .antialias_kernels import Mesh, blend_contours, find_contours, push_contours
 from .arguments import Backend, check_backend, check_faces, check_positions, check_rast, need
-from .backend import Scatter, launch_pieces, plan_pieces, wrap
+from .backend import Scatter, launch_pixels, plan_pieces, wrap
 from .fragments import screen_from_clip
 from .rasterize import clip_gradient
 from .topology import build_topology
@@ -66,13 +66,9 @@ class _Antialias(torch.autograd.Function):
         if color.numel() and len(faces):
             plan = plan_pieces(views, height, color.device)
             mesh = _kernel_mesh(screen, faces, topology, max_steps)
-
-            def size(first: int, end: int) -> tuple[int, int]:
-                return end - first, width
-
             codes = wrap(code, wp.vec2i)
-            launch_pieces(find_contours, plan, size, [mesh, wrap(rast, wp.vec4), codes], color.device)
-            launch_pieces(blend_contours, plan, size, [mesh, codes, wrap(color), 0, wrap(result)], color.device)
+            launch_pixels(find_contours, plan, width, [mesh, wrap(rast, wp.vec4), codes], color.device)
+            launch_pixels(blend_contours, plan, width, [mesh, codes, wrap(color), 0, wrap(result)], color.device)
         return result
 
     @staticmethod
@@ -86,12 +82,8 @@ class _Antialias(torch.autograd.Function):
         found = Scatter(plan, views, screen.shape[1], 4, screen, shared=False)
         if color.numel() and len(faces):
             mesh = _kernel_mesh(screen, faces, topology, ctx.max_steps)
-
-            def size(first: int, end: int) -> tuple[int, int]:
-                return end - first, width
-
             codes = wrap(code, wp.vec2i)
-            launch_pieces(blend_contours, plan, size, [mesh, codes, wrap(grad), 1, wrap(to_color)], color.device)
-            launch_pieces(push_contours, plan, size, [mesh, codes, wrap(color), wrap(grad),
+            launch_pixels(blend_contours, plan, width, [mesh, codes, wrap(grad), 1, wrap(to_color)], color.device)
+            launch_pixels(push_contours, plan, width, [mesh, codes, wrap(color), wrap(grad),
                                                       wrap(found.buffers, wp.vec4)], color.device, found.slot_of)
         return to_color, None, clip_gradient(found.sum(), height, width), None, None, None

@@ -169,16 +169,17 @@ def find_pair(mesh: Mesh, rast: wp.array(dtype=wp.vec4, ndim=3), block: int, row
 
 @wp.kernel
 def find_contours(mesh: Mesh, rast: wp.array(dtype=wp.vec4, ndim=3), code: wp.array(dtype=wp.vec2i, ndim=3),
-                  block: int, first_row: int, end_row: int):
-    row, column = wp.tid()
+                  block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
     row = row + first_row
-    right = int(-1)
-    below = int(-1)
-    if column + 1 < rast.shape[2]:
-        right = find_pair(mesh, rast, block, row, column, 0)
-    if row + 1 < rast.shape[1]:
-        below = find_pair(mesh, rast, block, row, column, 1)
-    code[block, row, column] = wp.vec2i(right, below)
+    for column in range(part * span, wp.min(part * span + span, rast.shape[2])):
+        right = int(-1)
+        below = int(-1)
+        if column + 1 < rast.shape[2]:
+            right = find_pair(mesh, rast, block, row, column, 0)
+        if row + 1 < rast.shape[1]:
+            below = find_pair(mesh, rast, block, row, column, 1)
+        code[block, row, column] = wp.vec2i(right, below)
 
 
 @wp.func
@@ -209,14 +210,9 @@ def share_of(mesh: Mesh, block: int, row: int, column: int, axis: int, code: int
     return result
 
 
-@wp.kernel
-def blend_contours(mesh: Mesh, code: wp.array(dtype=wp.vec2i, ndim=3), color: wp.array(dtype=wp.float32, ndim=4),
-                   transposed: int, result: wp.array(dtype=wp.float32, ndim=4),
-                   block: int, first_row: int, end_row: int):
-    """result starts as a copy of color. Forward: each pixel takes on a share of its four neighbours. transposed: the
-    same matrix transposed, which takes a gradient to the result back to one to the colours."""
-    row, column = wp.tid()
-    row = row + first_row
+@wp.func
+def blend_pixel(mesh: Mesh, code: wp.array(dtype=wp.vec2i, ndim=3), color: wp.array(dtype=wp.float32, ndim=4),
+                transposed: int, result: wp.array(dtype=wp.float32, ndim=4), block: int, row: int, column: int):
     for side in range(4):
         axis = side / 2
         back = side - 2 * axis                 # 0: the pair that starts here, 1: the pair that ends here
@@ -237,6 +233,22 @@ def blend_contours(mesh: Mesh, code: wp.array(dtype=wp.vec2i, ndim=3), color: wp
                         change = given * color[block, other_row, other_column, channel]
                         change = change - own * color[block, row, column, channel]
                         result[block, row, column, channel] = result[block, row, column, channel] + change
+
+
+@wp.kernel
+def blend_contours(mesh: Mesh, code: wp.array(dtype=wp.vec2i, ndim=3), color: wp.array(dtype=wp.float32, ndim=4),
+                   transposed: int, result: wp.array(dtype=wp.float32, ndim=4),
+                   block: int, first_row: int, end_row: int, span: int):
+    """result starts as a copy of color. Forward: each pixel takes on a share of its four neighbours. transposed: the
+    same matrix transposed, which takes a gradient to the result back to one to the colours."""
+    row, part = wp.tid()
+    row = row + first_row
+    for column in range(part * span, wp.min(part * span + span, code.shape[2])):
+        own_pairs = code[block, row, column]
+        left = code[block, row, wp.max(column - 1, 0)]
+        upper = code[block, wp.max(row - 1, 0), column]
+        if own_pairs[0] >= 0 or own_pairs[1] >= 0 or left[0] >= 0 or upper[1] >= 0:
+            blend_pixel(mesh, code, color, transposed, result, block, row, column)
 
 
 @wp.func
@@ -293,11 +305,12 @@ def push_pair(mesh: Mesh, color: wp.array(dtype=wp.float32, ndim=4), grad: wp.ar
 @wp.kernel
 def push_contours(mesh: Mesh, code: wp.array(dtype=wp.vec2i, ndim=3), color: wp.array(dtype=wp.float32, ndim=4),
                   grad: wp.array(dtype=wp.float32, ndim=4), found: wp.array(dtype=wp.vec4, ndim=2),
-                  slot: int, block: int, first_row: int, end_row: int):
-    row, column = wp.tid()
+                  slot: int, block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
     row = row + first_row
-    which = code[block, row, column]
-    if which[0] >= 0:
-        push_pair(mesh, color, grad, found, slot, block, row, column, 0, which[0])
-    if which[1] >= 0:
-        push_pair(mesh, color, grad, found, slot, block, row, column, 1, which[1])
+    for column in range(part * span, wp.min(part * span + span, code.shape[2])):
+        which = code[block, row, column]
+        if which[0] >= 0:
+            push_pair(mesh, color, grad, found, slot, block, row, column, 0, which[0])
+        if which[1] >= 0:
+            push_pair(mesh, color, grad, found, slot, block, row, column, 1, which[1])

@@ -104,8 +104,9 @@ def plan_pieces(blocks: int, rows: int, device: torch.device) -> tuple[Piece, ..
 
 
 def launch_pieces(kernel: Any, plan: Sequence[Piece], dim_of: Callable[[int, int], Any], arguments: Sequence[Any],
-                  device: torch.device, slot_of: Callable[[Piece], int] | None = None) -> None:
-    """Launch `kernel` once a piece; it takes `[slot,] block, first_row, end_row` after `arguments`.
+                  device: torch.device, slot_of: Callable[[Piece], int] | None = None,
+                  last: Sequence[Any] = ()) -> None:
+    """Launch `kernel` once a piece; it takes `[slot,] block, first_row, end_row` after `arguments`, and then `last`.
 
     slot_of: which buffer of a Scatter a piece adds into, where the kernel has one.
     """
@@ -116,7 +117,7 @@ def launch_pieces(kernel: Any, plan: Sequence[Piece], dim_of: Callable[[int, int
         for piece in pieces:
             slot = () if slot_of is None else (slot_of(piece),)
             wp.launch(kernel, dim=dim_of(piece.first, piece.end), device=warp_device,
-                      inputs=[*arguments, *slot, piece.block, piece.first, piece.end])
+                      inputs=[*arguments, *slot, piece.block, piece.first, piece.end, *last])
 
     if device.type != "cpu":
         with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device))):
@@ -130,6 +131,16 @@ def launch_pieces(kernel: Any, plan: Sequence[Piece], dim_of: Callable[[int, int
         return
     with ThreadPoolExecutor(len(shares), thread_name_prefix="warp") as pool:
         list(pool.map(launch_all, shares.values()))
+
+
+def launch_pixels(kernel: Any, plan: Sequence[Piece], width: int, arguments: Sequence[Any], device: torch.device,
+                  slot_of: Callable[[Piece], int] | None = None) -> None:
+    """launch_pieces over all pixels of each piece's rows; the kernel loops over `span` pixels, its last argument.
+
+    A CPU thread takes a row at a time: starting Warp's kernel anew for every pixel would cost as much as the work.
+    """
+    span = width if device.type == "cpu" else 1
+    launch_pieces(kernel, plan, lambda first, end: (end - first, -(-width // span)), arguments, device, slot_of, (span,))
 
 
 class Scatter:

@@ -8,7 +8,7 @@ import warp as wp
 from torch.autograd.function import once_differentiable
 
 from .arguments import Backend, check_backend, check_faces, check_rast, per_view
-from .backend import Scatter, launch_pieces, plan_pieces, wrap
+from .backend import Scatter, launch_pixels, plan_pieces, wrap
 from .interpolate_kernels import mix_corners, spread_corners
 
 
@@ -60,8 +60,7 @@ class _Interpolate(torch.autograd.Function):
         result = torch.zeros((views, height, width, channels), dtype=torch.float32, device=rast.device)
         if result.numel() and len(faces):
             arguments = [wrap(attributes), wrap(faces), wrap(rast, wp.vec4), int(items > 1), wrap(result)]
-            launch_pieces(mix_corners, plan_pieces(views, height, rast.device),
-                          lambda first, end: (end - first, width), arguments, rast.device)
+            launch_pixels(mix_corners, plan_pieces(views, height, rast.device), width, arguments, rast.device)
         return result
 
     @staticmethod
@@ -76,6 +75,6 @@ class _Interpolate(torch.autograd.Function):
         if grad.numel() and len(faces):
             arguments = [wrap(attributes), wrap(faces), wrap(rast, wp.vec4), wrap(grad.contiguous()), int(items > 1),
                          wrap(to_rast, wp.vec4), wrap(found.buffers)]
-            launch_pieces(spread_corners, plan, lambda first, end: (end - first, width), arguments, rast.device,
+            launch_pixels(spread_corners, plan, width, arguments, rast.device,
                           found.slot_of)
         return found.sum(), to_rast, None

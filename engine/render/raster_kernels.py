@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import warp as wp
 
+wp.set_module_options({"enable_backward": False})   # these kernels have no gradients; Warp would compile them all the same
+
 DEPTH_STEPS = 2147483647.0     # 31 bits of depth above 32 bits of face index
 
 
@@ -95,6 +97,91 @@ def bounds(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int
     return box
 
 
+@wp.func
+def offer(nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, row: int, column: int, depth: float, face: int):
+    """Let a face have a pixel when it is nearer than what is there; of equal depth the lower face wins."""
+    step = wp.uint64((wp.float64(depth) * wp.float64(0.5) + wp.float64(0.5)) * wp.float64(DEPTH_STEPS))
+    key = (step << wp.uint64(32)) | wp.uint64(face)
+    if key < nearest[block, row, column]:
+        wp.atomic_min(nearest, block, row, column, key)
+
+
+@wp.func
+def edge_line(a: wp.vec4, b: wp.vec4, ia: int, ib: int) -> wp.vec4:
+    """(x, y, dx, dy) of the edge a-b on the screen, from the lower to the higher index as in `edge`; the caller turns
+    the sign. Measured from the edge's own corner, so that float32 keeps its digits on large images."""
+    p = a
+    q = b
+    if ia > ib:
+        p = b
+        q = a
+    x = p[0] / p[3]
+    y = p[1] / p[3]
+    return wp.vec4(x, y, q[0] / q[3] - x, q[1] / q[3] - y)
+
+
+@wp.func
+def turn_of(ia: int, ib: int, sign: float) -> float:
+    result = sign
+    if ia > ib:
+        result = -sign
+    return result
+
+
+@wp.func
+def cover_whole(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+                nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, face: int, left: int, right: int, top: int,
+                bottom: int):
+    """All pixels of a triangle that lies in front of the near plane: on the screen everything is linear."""
+    i0 = faces[face, 0]
+    i1 = faces[face, 1]
+    i2 = faces[face, 2]
+    a = screen[block, i0]
+    b = screen[block, i1]
+    c = screen[block, i2]
+    za = a[2] / a[3]
+    zb = b[2] / b[3]
+    zc = c[2] / c[3]
+    l0 = edge_line(b, c, i1, i2)
+    l1 = edge_line(c, a, i2, i0)
+    l2 = edge_line(a, b, i0, i1)
+    x0 = a[0] / a[3]
+    y0 = a[1] / a[3]
+    area = (b[0] / b[3] - x0) * (c[1] / c[3] - y0) - (b[1] / b[3] - y0) * (c[0] / c[3] - x0)
+    if area == 0.0:
+        return
+    sign = wp.sign(area)
+    t0 = turn_of(i1, i2, sign)
+    t1 = turn_of(i2, i0, sign)
+    t2 = turn_of(i0, i1, sign)
+    for row in range(top, bottom):
+        y = float(row) + 0.5
+        r0 = l0[2] * (y - l0[1])
+        r1 = l1[2] * (y - l1[1])
+        r2 = l2[2] * (y - l2[1])
+        for column in range(left, right):
+            x = float(column) + 0.5
+            e0 = t0 * (r0 - l0[3] * (x - l0[0]))
+            e1 = t1 * (r1 - l1[3] * (x - l1[0]))
+            e2 = t2 * (r2 - l2[3] * (x - l2[0]))
+            if e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0:
+                depth = (e0 * za + e1 * zb + e2 * zc) / (e0 + e1 + e2)
+                if depth >= -1.0 and depth <= 1.0:
+                    offer(nearest, block, row, column, depth, face)
+
+
+@wp.func
+def cover_cut(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), near_w: float,
+              nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, face: int, left: int, right: int, top: int,
+              bottom: int):
+    """All pixels of a triangle that crosses the near plane."""
+    for row in range(top, bottom):
+        for column in range(left, right):
+            hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
+            if hit[3] >= near_w and hit[2] >= -1.0 and hit[2] <= 1.0:
+                offer(nearest, block, row, column, hit[2], face)
+
+
 @wp.kernel
 def cover(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), width: int, near_w: float,
           nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, first_row: int, end_row: int):
@@ -105,14 +192,13 @@ def cover(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int3
     right = int(wp.clamp(wp.floor(box[2] - 0.5) + 1.0, 0.0, float(width)))
     top = int(wp.clamp(wp.ceil(box[1] - 0.5), float(first_row), float(end_row)))
     bottom = int(wp.clamp(wp.floor(box[3] - 0.5) + 1.0, float(first_row), float(end_row)))
-    for row in range(top, bottom):
-        for column in range(left, right):
-            hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
-            if hit[3] >= near_w and hit[2] >= -1.0 and hit[2] <= 1.0:
-                step = wp.uint64((wp.float64(hit[2]) * wp.float64(0.5) + wp.float64(0.5)) * wp.float64(DEPTH_STEPS))
-                key = (step << wp.uint64(32)) | wp.uint64(face)
-                if key < nearest[block, row, column]:
-                    wp.atomic_min(nearest, block, row, column, key)
+    if left < right and top < bottom:
+        low = wp.min(screen[block, faces[face, 0]][3], wp.min(screen[block, faces[face, 1]][3],
+                                                              screen[block, faces[face, 2]][3]))
+        if low >= near_w:
+            cover_whole(screen, faces, nearest, block, face, left, right, top, bottom)
+        else:
+            cover_cut(screen, faces, near_w, nearest, block, face, left, right, top, bottom)
 
 
 @wp.kernel

@@ -8,7 +8,7 @@ import warp as wp
 from torch.autograd.function import once_differentiable
 
 from .arguments import Backend, check_backend, check_faces, check_positions, check_rast
-from .backend import Scatter, launch_pieces, plan_pieces, wrap
+from .backend import Scatter, launch_pieces, launch_pixels, plan_pieces, wrap
 from .fragments import EMPTY, screen_from_clip
 from .raster_kernels import cover
 from .rasterize_kernels import derive_pixels, resolve_rast, spread_rast
@@ -52,7 +52,7 @@ def pixel_derivatives(rast: torch.Tensor, positions: torch.Tensor, faces: torch.
     result = torch.empty_like(rast, memory_format=torch.contiguous_format)
     arguments = [wrap(screen, wp.vec4), wrap(faces.contiguous()), wrap(rast.detach().contiguous(), wp.vec4), wrap(result, wp.vec4)]
     plan = plan_pieces(views, height, rast.device)
-    launch_pieces(derive_pixels, plan, lambda first, end: (end - first, width), arguments, rast.device)
+    launch_pixels(derive_pixels, plan, width, arguments, rast.device)
     return result
 
 
@@ -74,8 +74,7 @@ class _Rasterize(torch.autograd.Function):
         mesh = [wrap(screen, wp.vec4), wrap(faces)]
         launch_pieces(cover, plan, lambda first, end: len(faces),
                       [*mesh, width, NEAREST_W, wrap(nearest, wp.uint64)], device)
-        launch_pieces(resolve_rast, plan, lambda first, end: (end - first, width),
-                      [*mesh, wp.uint64(EMPTY), wrap(nearest, wp.uint64), wrap(rast, wp.vec4)], device)
+        launch_pixels(resolve_rast, plan, width, [*mesh, wp.uint64(EMPTY), wrap(nearest, wp.uint64), wrap(rast, wp.vec4)], device)
         return rast
 
     @staticmethod
@@ -88,7 +87,7 @@ class _Rasterize(torch.autograd.Function):
         if rast.numel() and len(faces):
             arguments = [wrap(screen, wp.vec4), wrap(faces), wrap(rast, wp.vec4), wrap(grad.contiguous(), wp.vec4),
                          wrap(found.buffers, wp.vec4)]
-            launch_pieces(spread_rast, plan, lambda first, end: (end - first, width), arguments, rast.device,
+            launch_pixels(spread_rast, plan, width, arguments, rast.device,
                           found.slot_of)
         return clip_gradient(found.sum(), height, width), None, None, None
 

@@ -15,14 +15,15 @@ wp.set_module_options({"enable_backward": False})   # gradients are written by h
 @wp.kernel
 def resolve_rast(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), empty: wp.uint64,
                  nearest: wp.array(dtype=wp.uint64, ndim=3), rast: wp.array(dtype=wp.vec4, ndim=3),
-                 block: int, first_row: int, end_row: int):
-    row, column = wp.tid()
+                 block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
     row = row + first_row
-    key = nearest[block, row, column]
-    if key != empty:
-        face = int(key & wp.uint64(4294967295))
-        hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
-        rast[block, row, column] = wp.vec4(hit[0], hit[1], hit[2], float(face + 1))
+    for column in range(part * span, wp.min(part * span + span, rast.shape[2])):
+        key = nearest[block, row, column]
+        if key != empty:
+            face = int(key & wp.uint64(4294967295))
+            hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
+            rast[block, row, column] = wp.vec4(hit[0], hit[1], hit[2], float(face + 1))
 
 
 @wp.func
@@ -40,66 +41,68 @@ def corner_gradient(xy: wp.vec2, z: float, w: float, x: float, y: float) -> wp.v
 @wp.kernel
 def spread_rast(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
                 rast: wp.array(dtype=wp.vec4, ndim=3), grad: wp.array(dtype=wp.vec4, ndim=3),
-                found: wp.array(dtype=wp.vec4, ndim=2), slot: int, block: int, first_row: int, end_row: int):
-    row, column = wp.tid()
+                found: wp.array(dtype=wp.vec4, ndim=2), slot: int, block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
     row = row + first_row
-    here = rast[block, row, column]
-    g = grad[block, row, column]
-    if here[3] > 0.0 and (g[0] != 0.0 or g[1] != 0.0 or g[2] != 0.0):
-        face = int(here[3]) - 1
-        x = float(column) + 0.5
-        y = float(row) + 0.5
-        i0 = faces[face, 0]
-        i1 = faces[face, 1]
-        i2 = faces[face, 2]
-        a = corner_at(screen, block, i0, x, y)
-        b = corner_at(screen, block, i1, x, y)
-        c = corner_at(screen, block, i2, x, y)
-        e0 = b[0] * c[1] - b[1] * c[0]
-        e1 = c[0] * a[1] - c[1] * a[0]
-        e2 = a[0] * b[1] - a[1] * b[0]
-        scale = 1.0 / (e0 + e1 + e2)
-        u = here[0]
-        v = here[1]
-        zw = here[2]
-        along = (g[0] * u + g[1] * v) * scale
-        deep = g[2] / (e0 * a[3] + e1 * b[3] + e2 * c[3])
-        g0 = g[0] * scale - along + deep * (a[2] - zw * a[3])
-        g1 = g[1] * scale - along + deep * (b[2] - zw * b[3])
-        g2 = -along + deep * (c[2] - zw * c[3])
-        to_a = turned(a, b, g2) + turned(a, c, -g1)
-        to_b = turned(b, c, g0) + turned(b, a, -g2)
-        to_c = turned(c, a, g1) + turned(c, b, -g0)
-        wp.atomic_add(found, slot, i0, corner_gradient(to_a, deep * e0, -deep * e0 * zw, x, y))
-        wp.atomic_add(found, slot, i1, corner_gradient(to_b, deep * e1, -deep * e1 * zw, x, y))
-        wp.atomic_add(found, slot, i2, corner_gradient(to_c, deep * e2, -deep * e2 * zw, x, y))
+    for column in range(part * span, wp.min(part * span + span, rast.shape[2])):
+        here = rast[block, row, column]
+        g = grad[block, row, column]
+        if here[3] > 0.0 and (g[0] != 0.0 or g[1] != 0.0 or g[2] != 0.0):
+            face = int(here[3]) - 1
+            x = float(column) + 0.5
+            y = float(row) + 0.5
+            i0 = faces[face, 0]
+            i1 = faces[face, 1]
+            i2 = faces[face, 2]
+            a = corner_at(screen, block, i0, x, y)
+            b = corner_at(screen, block, i1, x, y)
+            c = corner_at(screen, block, i2, x, y)
+            e0 = b[0] * c[1] - b[1] * c[0]
+            e1 = c[0] * a[1] - c[1] * a[0]
+            e2 = a[0] * b[1] - a[1] * b[0]
+            scale = 1.0 / (e0 + e1 + e2)
+            u = here[0]
+            v = here[1]
+            zw = here[2]
+            along = (g[0] * u + g[1] * v) * scale
+            deep = g[2] / (e0 * a[3] + e1 * b[3] + e2 * c[3])
+            g0 = g[0] * scale - along + deep * (a[2] - zw * a[3])
+            g1 = g[1] * scale - along + deep * (b[2] - zw * b[3])
+            g2 = -along + deep * (c[2] - zw * c[3])
+            to_a = turned(a, b, g2) + turned(a, c, -g1)
+            to_b = turned(b, c, g0) + turned(b, a, -g2)
+            to_c = turned(c, a, g1) + turned(c, b, -g0)
+            wp.atomic_add(found, slot, i0, corner_gradient(to_a, deep * e0, -deep * e0 * zw, x, y))
+            wp.atomic_add(found, slot, i1, corner_gradient(to_b, deep * e1, -deep * e1 * zw, x, y))
+            wp.atomic_add(found, slot, i2, corner_gradient(to_c, deep * e2, -deep * e2 * zw, x, y))
 
 
 @wp.kernel
 def derive_pixels(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
                   rast: wp.array(dtype=wp.vec4, ndim=3), result: wp.array(dtype=wp.vec4, ndim=3),
-                  block: int, first_row: int, end_row: int):
-    row, column = wp.tid()
+                  block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
     row = row + first_row
-    here = rast[block, row, column]
-    change = wp.vec4(0.0, 0.0, 0.0, 0.0)
-    if here[3] > 0.0:
-        face = int(here[3]) - 1
-        x = float(column) + 0.5
-        y = float(row) + 0.5
-        a = corner_at(screen, block, faces[face, 0], x, y)
-        b = corner_at(screen, block, faces[face, 1], x, y)
-        c = corner_at(screen, block, faces[face, 2], x, y)
-        # e0 = bX cY - bY cX with X' = X - x w: its slope in x is -bw cY + bY cw, in y -bX cw + bw cX
-        e0x = b[1] * c[3] - b[3] * c[1]
-        e1x = c[1] * a[3] - c[3] * a[1]
-        e2x = a[1] * b[3] - a[3] * b[1]
-        e0y = b[3] * c[0] - b[0] * c[3]
-        e1y = c[3] * a[0] - c[0] * a[3]
-        e2y = a[3] * b[0] - a[0] * b[3]
-        scale = 1.0 / (b[0] * c[1] - b[1] * c[0] + c[0] * a[1] - c[1] * a[0] + a[0] * b[1] - a[1] * b[0])
-        sx = e0x + e1x + e2x
-        sy = e0y + e1y + e2y
-        change = wp.vec4((e0x - here[0] * sx) * scale, (e0y - here[0] * sy) * scale,
-                         (e1x - here[1] * sx) * scale, (e1y - here[1] * sy) * scale)
-    result[block, row, column] = change
+    for column in range(part * span, wp.min(part * span + span, rast.shape[2])):
+        here = rast[block, row, column]
+        change = wp.vec4(0.0, 0.0, 0.0, 0.0)
+        if here[3] > 0.0:
+            face = int(here[3]) - 1
+            x = float(column) + 0.5
+            y = float(row) + 0.5
+            a = corner_at(screen, block, faces[face, 0], x, y)
+            b = corner_at(screen, block, faces[face, 1], x, y)
+            c = corner_at(screen, block, faces[face, 2], x, y)
+            # e0 = bX cY - bY cX with X' = X - x w: its slope in x is -bw cY + bY cw, in y -bX cw + bw cX
+            e0x = b[1] * c[3] - b[3] * c[1]
+            e1x = c[1] * a[3] - c[3] * a[1]
+            e2x = a[1] * b[3] - a[3] * b[1]
+            e0y = b[3] * c[0] - b[0] * c[3]
+            e1y = c[3] * a[0] - c[0] * a[3]
+            e2y = a[3] * b[0] - a[0] * b[3]
+            scale = 1.0 / (b[0] * c[1] - b[1] * c[0] + c[0] * a[1] - c[1] * a[0] + a[0] * b[1] - a[1] * b[0])
+            sx = e0x + e1x + e2x
+            sy = e0y + e1y + e2y
+            change = wp.vec4((e0x - here[0] * sx) * scale, (e0y - here[0] * sy) * scale,
+                             (e1x - here[1] * sx) * scale, (e1y - here[1] * sy) * scale)
+        result[block, row, column] = change
