@@ -84,7 +84,7 @@ def build_silhouettes(views: ViewSet, masks: Sequence[Mask], longer_px: int, ori
         raise BadCameras("Fewer than two views have a usable mask.", "Give more views of the object.")
     trusted = not any(mask.source in CUT_OUT_SOURCES for _, _, mask in pairs)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        ready = pool.map(lambda row: _silhouette(*row, longer_px, origin, device, fine), pairs)
+        ready = pool.map(lambda row: _silhouette(row[0], row[1], row[2], longer_px, origin, device, fine), pairs)
     return Silhouettes(tuple(ready), np.asarray(origin, dtype=np.float64), trusted, device)
 
 
