@@ -9,9 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-
 import pytest
-
 from scenes import cameras_around, write_view_folder
 
 from slipcast.bridge.settings import MAX_FACES
@@ -82,7 +80,7 @@ def test_bad_input_ends_with_2_and_one_clear_message(folder, tmp_path, capsys, g
     (tmp_path / "empty").mkdir()
     bad_image(tmp_path / "broken")
     before = sorted(tmp_path.rglob("*"))
-    code, out, err = main(capsys, *(text.format(folder=folder, tmp=tmp_path) for text in given))
+    code, _, err = main(capsys, *(text.format(folder=folder, tmp=tmp_path) for text in given))
     message = [line for line in err.splitlines() if line.startswith("slipcast: ")]
     assert code == 2
     assert len(message) == 1 and says in message[0]
@@ -148,7 +146,7 @@ def test_a_signal_cancels_and_leaves_nothing(tmp_path, number, code):
     finally:
         job.kill()
     assert job.returncode == code
-    assert time.monotonic() - sent < 20      # one block of work; seconds on a busy machine
+    assert time.monotonic() - sent < 5       # 1 s of patience, and what a busy machine takes to end a process
     assert "Cancelled" in err and "Traceback" not in err
     assert list(out.iterdir()) == []
 

@@ -23,7 +23,8 @@ LOW, HIGH = np.array([1, 2, 3.0]), np.array([3, 6, 9.0])
 def texture_at(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
     """Nearest texel; uv with v up."""
     side = len(texture)
-    return texture[((1 - uv[:, 1]) * side).astype(int).clip(0, side - 1), (uv[:, 0] * side).astype(int).clip(0, side - 1)]
+    row, column = ((1 - uv[:, 1]) * side).astype(int), (uv[:, 0] * side).astype(int)
+    return texture[row.clip(0, side - 1), column.clip(0, side - 1)]
 
 
 def colors_by_place(corners: np.ndarray, uv: np.ndarray, texture: np.ndarray) -> dict[tuple, tuple]:
