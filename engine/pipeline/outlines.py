@@ -2,7 +2,7 @@
 
 A visual hull touches every outline but bulges between the rays that made it: it is the largest solid that fits,
 full of creases. Here the surface is relaxed like a skin, and where its own outline then departs from the mask's in a
-view, it is moved back along its normal. What remains is smooth and has the same outlines. Vertices move, faces stay as they are.
+view, it is moved back along its normal. What remains is smooth and has the same outlines. Vertices move, faces stay.
 Source: own; the idea of balancing smoothness against outlines: Esteban and Schmitt, "Silhouette and stereo fusion for
 3D object modeling", 2004.
 """
