@@ -90,9 +90,13 @@ def _not_a_view_folder(folder: Path) -> BadFolder:
 
 def _missing(folder: Path, camera_file: str, names: list[str]) -> BadFolder:
     rest = len(names) - _NAMES_TOLD
-    told = ", ".join(f"{name:.{_NAME_CHARS}}" for name in names[:_NAMES_TOLD]) + (f" and {rest} more" if rest > 0 else "")
+    told = ", ".join(_printable(name) for name in names[:_NAMES_TOLD]) + (f" and {rest} more" if rest > 0 else "")
     return BadFolder(f"{camera_file} in {folder} names files that are not there: {told}.",
                      f"Put them back, or take them out of {camera_file}.")
+
+
+def _printable(name: str) -> str:
+    return name[:_NAME_CHARS].encode("utf-8", "backslashreplace").decode()   # JSON may hold half a character
 
 
 # --- transforms.json ------------------------------------------------------------------------------------------------
