@@ -33,7 +33,7 @@ SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
 
 @dataclasses.dataclass
 class _Stop:
-    """number: of the signal that asked for a stop, 0: none. writing: the files are being written, so they are finished."""
+    """number: of the signal that asked for a stop, 0: none. writing: files are being written, and will be finished."""
 
     number: int = 0
     writing: bool = False
@@ -157,8 +157,8 @@ def _summary(result: PipelineResult, device: str, seconds: float, written: list[
 
 @contextmanager
 def _stop_by_signal() -> Iterator[_Stop]:
-    """SIGINT and SIGTERM ask for a stop; a second one ends the process at once, and so does a first one that the pipeline
-    does not get to see within STOP_PATIENCE_S (one call into a library may take longer)."""
+    """SIGINT and SIGTERM ask for a stop. The process ends at once on a second one, and when the pipeline has not seen
+    the first within STOP_PATIENCE_S (one call into a library may take longer)."""
     stop = _Stop()
     timer = threading.Timer(STOP_PATIENCE_S, _end_process, (stop,))
     timer.daemon = True

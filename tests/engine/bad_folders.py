@@ -4,7 +4,6 @@ Odd but good folders are in ODD. All pictures are tiny; both dictionaries serve 
 """
 from __future__ import annotations
 
-import json
 import struct
 import zlib
 from collections.abc import Callable

@@ -1,7 +1,6 @@
 """Bad input as a person gives it: each its own clear error, exit code 2, and nothing written. Odd input works."""
 from __future__ import annotations
 
-
 import pytest
 from bad_folders import MAKERS, ODD, good
 
@@ -22,7 +21,8 @@ WORDS = {
     "missing point cloud": "not there: points.ply", "point cloud that is none": "00.png is not a PLY",
     "NaN matrix": "matrix of 02.png holds values that are no usable numbers (NaN",
     "infinite matrix": "matrix of 02.png holds values that are no usable",
-    "matrix of words": "matrix of 02.png is not made of usable", "matrix with 400 digits": "matrix of 02.png is not made",
+    "matrix of words": "matrix of 02.png is not made of usable",
+    "matrix with 400 digits": "matrix of 02.png is not made",
     "matrix with 1e200": "matrix of 02.png holds values that are no usable",
     "stretched matrix": "matrix of 02.png is not a rotation", "matrix of zeros": "matrix of 02.png is not a rotation",
     "3x3 matrix": "matrix of 02.png is 3 x 3", "no matrix": "02.png has no camera",

@@ -194,7 +194,7 @@ def test_what_the_person_may_not_read_is_said(tmp_path: Path, monkeypatch: pytes
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
     monkeypatch.setattr(Path, "is_file", refuse)   # tests may run as root, whom no mode keeps out
-    with pytest.raises(BadFolder, match="transforms.json cannot be read: Permission denied. Check"):
+    with pytest.raises(BadFolder, match=r"transforms\.json cannot be read: Permission denied\. Check"):
         collect_view_folder(tmp_path / "locked")
     assert find_view_folders(tmp_path) == [tmp_path / "locked"]   # a batch tells of it instead of passing it over
 
