@@ -84,6 +84,14 @@ class HalfEdges:
                            & (self.twin[:used] < np.arange(used)))
         return np.stack([self.origin[h], self.origin[h - h % 3 + (h + 1) % 3]], -1)
 
+    def excess(self) -> np.ndarray:
+        """(V,) int32: neighbours of each vertex above the regular number, 6, or 4 on an open border."""
+        used = 3 * int(self.count[1])
+        origin = self.origin[:used][self.origin[:used] >= 0]
+        open_edge = (self.origin[:used] >= 0) & (self.twin[:used] < 0)
+        border = np.bincount(self.origin[:used][open_edge], minlength=int(self.count[0]))
+        return (np.bincount(origin, minlength=int(self.count[0])) - 6 + 3 * border).astype(np.int32)
+
     def reserve(self, vertices: int, faces: int) -> None:
         """Make room for so many more vertices and faces."""
         more_v = int(self.count[0]) + vertices - len(self.place)

@@ -184,8 +184,9 @@ def _collapse(half: HalfEdges) -> None:
 
 
 def _flip(half: HalfEdges, delaunay: int) -> None:
+    excess = half.excess()
     for _ in range(3):
-        if not _operations(half, flip_edges, delaunay):
+        if not _operations(half, flip_edges, wp.array(excess, dtype=wp.int32, device="cpu", copy=False), delaunay):
             return
 
 

@@ -78,10 +78,10 @@ def fan_allows(s: Surface, v: int, other: int, place: wp.vec3, tolerance: float,
         size = wp.length(n)
         if size > 0.0 and wp.abs(wp.dot(n, place - a)) > tolerance * size:
             ok = False
-        if i != other and j != other:
-            ok = ok and face_allows(a, s.place[i], s.place[j], place)
-        if longest > 0.0 and i != other:
-            ok = ok and wp.length(s.place[i] - place) < longest * 0.5 * (s.size[i] + s.size[v])
+        if ok and i != other and j != other:
+            ok = face_allows(a, s.place[i], s.place[j], place)
+        if ok and longest > 0.0 and i != other:
+            ok = wp.length(s.place[i] - place) < longest * 0.5 * (s.size[i] + s.size[v])
         h = next_out(s, h, start)
     return ok
 
@@ -209,13 +209,6 @@ def collapse_short(s: Surface, order: wp.array(dtype=wp.int32)):
 
 
 @wp.func
-def lack(s: Surface, v: int, change: int) -> int:
-    """Squared distance of the valence after a change from the regular one: 6, or 4 on a border."""
-    off = valence(s, v) + change - wp.where(on_border(s, v), 4, 6)
-    return off * off
-
-
-@wp.func
 def cotangent(a: wp.vec3, b: wp.vec3, c: wp.vec3) -> float:
     """Cotangent of the angle at c."""
     sine = wp.length(wp.cross(a - c, b - c))
@@ -223,11 +216,11 @@ def cotangent(a: wp.vec3, b: wp.vec3, c: wp.vec3) -> float:
 
 
 @wp.func
-def wants_flip(s: Surface, a: int, b: int, c: int, d: int, delaunay: int) -> bool:
+def wants_flip(s: Surface, a: int, b: int, c: int, d: int, excess: wp.array(dtype=wp.int32), delaunay: int) -> bool:
     if delaunay != 0:
         return cotangent(s.place[a], s.place[b], s.place[c]) + cotangent(s.place[a], s.place[b], s.place[d]) < -1.0e-3
-    before = lack(s, a, 0) + lack(s, b, 0) + lack(s, c, 0) + lack(s, d, 0)
-    return lack(s, a, -1) + lack(s, b, -1) + lack(s, c, 1) + lack(s, d, 1) < before
+    # the sum of squares of the four falls when a and b lose a neighbour and c and d gain one
+    return excess[c] + excess[d] - excess[a] - excess[b] + 2 < 0
 
 
 @wp.func
@@ -260,7 +253,8 @@ def flip_allows(s: Surface, a: int, b: int, c: int, d: int) -> bool:
 
 
 @wp.kernel
-def flip_edges(s: Surface, delaunay: int):
+def flip_edges(s: Surface, excess: wp.array(dtype=wp.int32), delaunay: int):
+    """excess: neighbours of each vertex above the regular number, 6, or 4 on a border; kept up to date."""
     for h in range(3 * s.count[1]):
         k = s.twin[h]
         if s.origin[h] >= 0 and k > h and s.feature[h] == 0:
@@ -269,9 +263,13 @@ def flip_edges(s: Surface, delaunay: int):
             c = s.origin[previous(h)]
             d = s.origin[previous(k)]
             if s.kind[a] != FROZEN and s.kind[b] != FROZEN and s.kind[c] != FROZEN and s.kind[d] != FROZEN:
-                if wants_flip(s, a, b, c, d, delaunay):
+                if wants_flip(s, a, b, c, d, excess, delaunay):
                     if flip_allows(s, a, b, c, d):
                         flip_edge(s, h)
+                        excess[a] = excess[a] - 1
+                        excess[b] = excess[b] - 1
+                        excess[c] = excess[c] + 1
+                        excess[d] = excess[d] + 1
                         s.count[3] = s.count[3] + 1
 
 
