@@ -11,6 +11,7 @@ volume.py    working_volume   cameras and masks -> box
 hull.py      visual_hull      views, masks, box -> Field
 surface.py   extract_surface  Field -> Mesh
 finish.py    finish_mesh      crumbs out, face budget, closed (manifold.py)
+remesh.py    remesh_isotropic triangles of one size (halfedge.py, crossing.py): between the steps of refine
              refine           comes in a later issue, between finish and unwrap
 unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; projection_charts.py when it is too slow)
 bake.py      bake_base_color  UvMesh and views -> texture (trust.py, exposure.py, fill.py; kernels in ../render)
