@@ -100,7 +100,7 @@ def row(before: Mesh, after: Mesh, edge: float, seconds: float) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m slipcast.bench.remesh", description="Remeshing beside other libraries.")
+    parser = argparse.ArgumentParser(prog="python -m slipcast.bench.remesh", description="Remeshing and its peers.")
     parser.add_argument("--skip", action="append", default=[], choices=list(WAYS), help="leave one out")
     skipped = parser.parse_args(argv).skip
     chosen = {name: call for name, (module, call) in WAYS.items()
