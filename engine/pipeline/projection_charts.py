@@ -5,6 +5,8 @@ are moved out into charts of their own. Source: own.
 """
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.sparse import coo_matrix, csr_array
 from scipy.sparse.csgraph import connected_components
@@ -29,8 +31,23 @@ def unwrap_by_projection(mesh: Mesh, padding: float, texture_px: int, stage: Sta
     graph = _face_graph(mesh.faces)
     chart = _connected(graph, _axis_of_faces(unit, graph))
     chart = _split(chart, _too_steep(unit, normal, chart), graph)
+    return _without_overlap(mesh, chart, lambda now: _flatten(corners, normal, now), graph, padding, texture_px, stage)
+
+
+def part_overlaps(uv_mesh: UvMesh, padding: float, texture_px: int, stage: Stage) -> UvMesh:
+    """The same charts, but faces that lie over others become charts of their own; all is packed anew.
+
+    Raises Cancelled.
+    """
+    return _without_overlap(uv_mesh.mesh, uv_mesh.chart_of_face, lambda now: uv_mesh.corner_uvs.astype(np.float64),
+                            _face_graph(uv_mesh.mesh.faces), padding, texture_px, stage)
+
+
+def _without_overlap(mesh: Mesh, chart: np.ndarray, flatten: Callable[[np.ndarray], np.ndarray], graph: csr_array,
+                     padding: float, texture_px: int, stage: Stage) -> UvMesh:
+    """flatten(chart (F,)) -> (F, 3, 2): each chart laid flat, in one scale, anywhere."""
     check_px = min(texture_px, 1024)
-    corner_uvs = _place(corners, normal, chart, padding)
+    corner_uvs = _pack(flatten(chart), chart, padding)
     for round_ in range(SPLIT_ROUNDS):
         stage.advance(0)
         over = _overlapping(corner_uvs, check_px)
@@ -40,7 +57,7 @@ def unwrap_by_projection(mesh: Mesh, padding: float, texture_px: int, stage: Sta
             chart = np.unique(np.where(over, chart.max() + 1 + np.arange(len(chart)), chart), return_inverse=True)[1]
         else:
             chart = _split(chart, over, graph)
-        corner_uvs = _place(corners, normal, chart, padding)
+        corner_uvs = _pack(flatten(chart), chart, padding)
     return UvMesh(mesh, corner_uvs.astype(np.float32), chart.astype(np.int32))
 
 
@@ -87,15 +104,19 @@ def _too_steep(unit: np.ndarray, normal: np.ndarray, chart: np.ndarray) -> np.nd
     return (unit * _directions(normal, chart)[chart]).sum(1) < STEEPEST
 
 
-def _place(corners: np.ndarray, normal: np.ndarray, chart: np.ndarray, padding: float) -> np.ndarray:
-    """Project each chart along its direction, turn it to its smallest box, pack. Returns (F, 3, 2) in [0, 1]."""
+def _flatten(corners: np.ndarray, normal: np.ndarray, chart: np.ndarray) -> np.ndarray:
+    """Project each chart along its direction. (F, 3, 2), world units."""
     direction = _directions(normal, chart)
     helper = np.eye(3)[np.abs(direction).argmin(1)]
     right = np.cross(helper, direction)
     right /= np.maximum(np.linalg.norm(right, axis=1, keepdims=True), 1e-30)
     up = np.cross(direction, right)
-    flat = np.stack([np.einsum("fki,fi->fk", corners, right[chart]), np.einsum("fki,fi->fk", corners, up[chart])], -1)
-    count = len(direction)
+    return np.stack([np.einsum("fki,fi->fk", corners, right[chart]), np.einsum("fki,fi->fk", corners, up[chart])], -1)
+
+
+def _pack(flat: np.ndarray, chart: np.ndarray, padding: float) -> np.ndarray:
+    """Turn each chart to its smallest box and place it. Returns (F, 3, 2) in [0, 1]."""
+    count = int(chart.max()) + 1
     best = np.full(count, np.inf)
     turn = np.zeros(count)
     for angle in TURNS:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from . import projection_charts
-from .atlas import charts_of_corners
+from .atlas import charts_of_corners, overlap_fraction
 from .progress import Stage
 from .types import Mesh, UvMesh
 
@@ -32,6 +32,7 @@ class UnwrapSettings:
     time_limit_s: float = 60.0      # for xatlas; after that the quick charts are used
     pack_px: int = 1024             # side of the grid on which xatlas places charts
     chart_iterations: int = 2       # more: fewer charts, slower
+    overlap: float = 0.001          # of the covered texels; xatlas may leave more where a chart folds
     brute_force_faces: int = 60_000  # up to here xatlas tries every place for a chart: 8 % better use of the texture
 
     @property
@@ -48,8 +49,19 @@ def unwrap_mesh(mesh: Mesh, settings: UnwrapSettings, stage: Stage) -> UvMesh:
     with tempfile.TemporaryDirectory(prefix="slipcast-unwrap-") as folder:
         corner_uvs = _run_xatlas(mesh, settings, stage, Path(folder))
     if corner_uvs is not None:
-        return UvMesh(mesh, corner_uvs, charts_of_corners(mesh.faces, corner_uvs))
+        found = UvMesh(mesh, corner_uvs, charts_of_corners(mesh.faces, corner_uvs))
+        if overlap_fraction(corner_uvs) < settings.overlap:
+            return found
+        parted = projection_charts.part_overlaps(found, settings.padding, settings.texture_px, stage)
+        own = projection_charts.unwrap_by_projection(mesh, settings.padding, settings.texture_px, stage)
+        return max((parted, own), key=_used)
     return projection_charts.unwrap_by_projection(mesh, settings.padding, settings.texture_px, stage)
+
+
+def _used(uv_mesh: UvMesh) -> float:
+    """Share of the square that faces cover."""
+    sides = uv_mesh.corner_uvs[:, 1:].astype(np.float64) - uv_mesh.corner_uvs[:, :1]
+    return float(np.abs(np.linalg.det(sides)).sum() / 2)
 
 
 def _run_xatlas(mesh: Mesh, settings: UnwrapSettings, stage: Stage, folder: Path) -> np.ndarray | None:
