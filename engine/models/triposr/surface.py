@@ -18,6 +18,7 @@ _RAW_MAX = 60.0         # exp(59) is a number, exp(100) is not; far above any th
 _OUTSIDE = -4.0         # raw density below the level of what lies beyond the box, when it is closed there
 
 
+@torch.inference_mode()
 def field_surface(field: TriplaneField, resolution: int, threshold: float, check: Callable[[], None] = lambda: None, *,
                   smooth: bool, closed: bool) -> Mesh:
     """The surface where the density is `threshold`: faces counter-clockwise from outside, in the model's frame.

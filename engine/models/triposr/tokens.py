@@ -1,6 +1,8 @@
 """The picture's tokens: a ViT-B/16 as DINO trained it. Source: spec triposr, sections 3.1 and 3.2."""
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -51,10 +53,12 @@ def _positions(table: Tensor, side: int, rows: int, columns: int) -> Tensor:
     return torch.cat([table[:, :1], grid.flatten(2).transpose(1, 2)], dim=1)
 
 
-def image_tokens(weights: Weights, sizes: TripoSrSizes, image: Tensor) -> Tensor:
+def image_tokens(weights: Weights, sizes: TripoSrSizes, image: Tensor,
+                 after_layer: Callable[[int], None] = lambda number: None) -> Tensor:
     """All tokens of the last layer, the class token included.
 
-    weights: the whole table. image: (B, 3, image_px, image_px) float32, normalised. Returns (B, 1 + patches, C).
+    weights: the whole table. image: (B, 3, image_px, image_px) float32, normalised. after_layer: told the number of
+    each finished layer; may raise to stop. Returns (B, 1 + patches, C).
     """
     weights = weights.below("image_tokenizer.model")
     tokens = embed_patches(weights, sizes, image)
@@ -65,4 +69,5 @@ def image_tokens(weights: Weights, sizes: TripoSrSizes, image: Tensor) -> Tensor
         tokens = tokens + layer.linear("attention.output.dense", attend(*parts, heads=sizes.vit_heads))
         seen = layer.layer_norm("layernorm_after", tokens, _EPS)
         tokens = tokens + layer.linear("output.dense", functional.gelu(layer.linear("intermediate.dense", seen)))
+        after_layer(number)
     return weights.layer_norm("layernorm", tokens, _EPS)
