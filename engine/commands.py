@@ -52,7 +52,7 @@ def generate(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO if arguments.debug else logging.WARNING, stream=sys.stderr,
                         format="%(levelname)s %(name)s: %(message)s")
     try:
-        with cancel_by_signal() as received:
+        with _cancel_by_signal() as received:
             return _generate(arguments, received)
     except Cancelled:
         return _end(arguments, "Cancelled. Nothing was written.", 128 + (received[0] if received else signal.SIGINT))
@@ -128,7 +128,7 @@ def _summary(result: PipelineResult, device: str, seconds: float, written: list[
 
 
 @contextmanager
-def cancel_by_signal() -> Iterator[list[int]]:
+def _cancel_by_signal() -> Iterator[list[int]]:
     """SIGINT and SIGTERM ask for a stop (the list gets the signal's number); a second one ends the process at once."""
     received: list[int] = []
     before: dict[int, Any] = {}

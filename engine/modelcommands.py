@@ -10,8 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..bridge.connection import default_data_folder
-from ..bridge.errors import BadInput, BridgeError, Cancelled, WeightsMissing
-from .commands import cancel_by_signal
+from ..bridge.errors import BadInput, BridgeError, WeightsMissing
 from .models.download import MB
 from .models.registry import Models, find_models
 from .models.spec import GB, ModelSpec, describe_model
@@ -54,11 +53,9 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.action == "list":
             return _list(store, models, arguments.json)
         spec = models.get(arguments.name).spec
-        with cancel_by_signal() as received:
-            return {"fetch": _fetch, "verify": _verify, "remove": _remove}[arguments.action](
-                store, spec, arguments, lambda: bool(received))
-    except Cancelled as error:
-        return _end(f"{error} What has come so far is kept; fetch again to go on.", 128 + signal.SIGINT)
+        return {"fetch": _fetch, "verify": _verify, "remove": _remove}[arguments.action](store, spec, arguments)
+    except KeyboardInterrupt:
+        return _end("Stopped. What a download has brought so far is kept; fetch again to go on.", 128 + signal.SIGINT)
     except BridgeError as error:
         return _end(str(error), 2 if isinstance(error, BadInput) else 1)
 
@@ -96,28 +93,28 @@ def _is_ready(store: WeightStore, spec: ModelSpec) -> bool:
     return all(found.state == "ready" for found in store.states(spec))
 
 
-def _fetch(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace, is_cancelled: Callable[[], bool]) -> int:
+def _fetch(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) -> int:
     _say(_facts(spec))
     if not spec.commercial_use and not arguments.accept_licence:
         return _end(f"The licence of {spec.title} forbids commercial use. Read {spec.licence_url}, and add "
                     "--accept-licence if you agree.", 2)
     if arguments.place is not None:
         place = arguments.place.expanduser()
-        _staged("copy", is_cancelled, lambda stage: store.adopt(spec, place, stage))
+        _staged("copy", lambda stage: store.adopt(spec, place, stage))
     else:
         source = Source(arguments.mirror, arguments.offline)
-        _staged("download", is_cancelled, lambda stage: store.fetch(spec, source, stage))
+        _staged("download", lambda stage: store.fetch(spec, source, stage))
     _say(f"{spec.title} is ready.")
     return 0
 
 
-def _verify(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace, is_cancelled: Callable[[], bool]) -> int:
-    _staged("verify", is_cancelled, lambda stage: store.verify(spec, stage))
+def _verify(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) -> int:
+    _staged("verify", lambda stage: store.verify(spec, stage))
     _say(f"{spec.title} is as its author published it.")
     return 0
 
 
-def _remove(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace, is_cancelled: Callable[[], bool]) -> int:
+def _remove(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) -> int:
     freed = store.remove(spec)
     if not freed:
         raise WeightsMissing(f"There is nothing of {spec.title} in {arguments.folder}.")
@@ -125,10 +122,10 @@ def _remove(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace, 
     return 0
 
 
-def _staged(name: str, is_cancelled: Callable[[], bool], work: Callable[[Stage], None]) -> None:
+def _staged(name: str, work: Callable[[Stage], None]) -> None:
     from .terminal import RunDisplay
 
     with RunDisplay(sys.stdout) as display:
-        run_of_one = Run((name,), report=display.show, is_cancelled=is_cancelled)
+        run_of_one = Run((name,), report=display.show)
         with run_of_one.stage(name, unit="MB") as stage:
             work(stage)
