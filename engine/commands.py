@@ -10,13 +10,14 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..bridge.errors import BadInput, BadSettings, BridgeError, Cancelled
+from ..bridge.errors import BadInput, BadOutput, BadSettings, BridgeError, Cancelled
 from ..bridge.folders import collect_view_folder
 from ..bridge.settings import METHODS, ViewsSettings, settings_from_mapping
 
@@ -52,7 +53,9 @@ def generate(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO if arguments.debug else logging.WARNING, stream=sys.stderr,
                         format="%(levelname)s %(name)s: %(message)s")
     try:
-        with _cancel_by_signal() as received:
+        with warnings.catch_warnings(), _cancel_by_signal() as received:
+            if not arguments.debug:
+                warnings.simplefilter("ignore")   # those of libraries: they speak to programmers
             return _generate(arguments, received)
     except Cancelled:
         return _end(arguments, "Cancelled. Nothing was written.", 128 + (received[0] if received else signal.SIGINT))
@@ -89,6 +92,7 @@ def _generate(arguments: argparse.Namespace, received: list[int]) -> int:
     for path in outputs:
         check_output(path)
     files = collect_view_folder(arguments.input)
+    _check_keeps_input(outputs, files.values())
     from .pipeline.generate import STAGES, generate_from_views
     from .pipeline.progress import Run
     from .runners import find_device
@@ -110,6 +114,17 @@ def _generate(arguments: argparse.Namespace, received: list[int]) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(_summary(result, label, seconds, written)) + "\n")
     return 0
+
+
+def _check_keeps_input(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises BadOutput when a file to write (with what goes beside an .obj) is one of the pictures or cameras."""
+    kept = {path.resolve() for path in inputs}
+    for path in outputs:
+        made = [path, *(path.with_suffix(end) for end in (".mtl", ".png") if path.suffix.lower() == ".obj")]
+        lost = next((file for file in made if file.resolve() in kept), None)
+        if lost is not None:
+            raise BadOutput(f"Writing {path} would overwrite {lost}, which the views need.",
+                            "Choose another name or place.")
 
 
 def _known_device(name: str) -> str:

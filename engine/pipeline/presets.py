@@ -26,8 +26,8 @@ class ViewsPreset:
 
 VIEWS_PRESETS: dict[str, ViewsPreset] = {
     "draft": ViewsPreset(working_px=640, cutout_px=400, silhouette_px=512, grid=96, smooth_rounds=4),
-    "normal": ViewsPreset(working_px=1200, cutout_px=640, silhouette_px=1024, grid=176, smooth_rounds=6),
-    "high": ViewsPreset(working_px=2048, cutout_px=960, silhouette_px=1536, grid=288, smooth_rounds=8),
+    "normal": ViewsPreset(working_px=1200, cutout_px=640, silhouette_px=768, grid=176, smooth_rounds=6),
+    "high": ViewsPreset(working_px=2048, cutout_px=960, silhouette_px=1280, grid=288, smooth_rounds=8),
 }
 
 
