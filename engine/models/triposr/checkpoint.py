@@ -42,7 +42,8 @@ def _read_torch(path: Path) -> Mapping[str, torch.Tensor]:
         found = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:
         raise BadWeights(f"{path.name} holds more than numbers, so it was not loaded.", FETCH_HINT) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:    # all seen with damaged files
+    # all seen with damaged files; the last where the name ends in .safetensors and the content is no such file
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, SafetensorError) as error:
         raise BadWeights(f"{path.name} is damaged or not complete.", FETCH_HINT) from error
     if not isinstance(found, dict) or not all(isinstance(value, torch.Tensor) for value in found.values()):
         raise BadWeights(f"{path.name} is not a flat list of tensors.", FETCH_HINT)
