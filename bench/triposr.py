@@ -43,9 +43,10 @@ def _show(ours: dict[str, float], bare: list[float], resolution: int) -> None:
     yardstick = sum(bare) / len(bare)
     whole = sum(ours[part] for part in ("load", "network fp32", "surface", "colours"))
     rows = [(name, f"{seconds:8.2f} s") for name, seconds in ours.items() if name != "peak" and "points" not in name]
-    rows += [("bare products and attentions", f"{yardstick:8.2f} s   (runs: {', '.join(f'{run:.2f}' for run in bare)})"),
-             (f"image to mesh at {resolution}^3, fp32", f"{whole:8.2f} s   = {whole / yardstick:.2f} x bare (bar: 1.40)"),
-             ("published code (spec, section 11)", "66 s where these two take 38 = 1.74 x; bar .62 of it = 1.08 x"),
+    runs = ", ".join(f"{run:.2f}" for run in bare)
+    rows += [("bare products and attentions", f"{yardstick:8.2f} s   (runs: {runs})"),
+             (f"image to mesh at {resolution}^3, fp32", f"{whole:8.2f} s   {whole / yardstick:.2f} x bare (bar: 1.40)"),
+             ("published code (spec, section 11)", "66 s where these take 38: 1.74 x (bar: .62 of it, 1.08 x)"),
              ("density: dense / near the surface", f"{ours['density dense'] / ours['density near']:8.1f} x   "
               f"({100 * ours['points near']:.1f} % of the points; bar: 20)"),
              ("peak memory", f"{ours['peak'] / 1e9:8.2f} GB  (bar: 3)")]

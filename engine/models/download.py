@@ -48,8 +48,8 @@ def download(file: WeightFile, url: str, part: Path, stage: Stage, patience: Pat
             continue
         if fruitless >= patience.tries:
             raise NoNetwork(f"{file.name} could not be downloaded: {reason}. {before / MB:,.0f} of "
-                            f"{file.size_bytes / MB:,.0f} MB are here.", "Check the connection and fetch again: it goes "
-                            f"on from there. {MIRROR_HINT}")
+                            f"{file.size_bytes / MB:,.0f} MB are here.", "Check the connection and fetch again: it "
+                            f"goes on from there. {MIRROR_HINT}")
         _wait(patience.pause_s * fruitless, stage, patience.poll_s)
         reason = _Try(file, url, part, stage, patience).run(before) or "the connection broke off"
         fruitless = 0 if size_of(part) > before else fruitless + 1

@@ -44,7 +44,7 @@ def find_models() -> Models:
     for entry in sorted(metadata.entry_points(group=GROUP), key=lambda entry: entry.name):
         try:
             found = entry.load()
-        except Exception as error:   # noqa: BLE001  somebody else's code: it is told, and the others go on
+        except Exception as error:   # somebody else's code: it is told, and the others go on
             log.warning("the model plug-in %s cannot be imported", entry.name, exc_info=True)
             broken[entry.name] = f"{type(error).__name__}: {error}"
             continue

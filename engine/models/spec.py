@@ -23,7 +23,7 @@ GB = 1e9    # as shops and download pages count
 
 
 def knob(default: Any, tip: str, **facts: Any) -> Any:
-    """A field of a settings dataclass. facts: `label`, `low`, `high`, `choices`, `unit`, as bridge/settings.py has them."""
+    """A field of a settings dataclass. facts: `label`, `low`, `high`, `choices`, `unit`, as in bridge/settings.py."""
     return field(default=default, metadata={"tip": tip, **facts})
 
 
@@ -124,6 +124,6 @@ def require_memory(spec: ModelSpec, device: str, free_bytes: int) -> None:
     needed = spec.ram_bytes if on_cpu else spec.vram_bytes
     if free_bytes < needed:
         place = "this computer" if on_cpu else device
-        raise OutOfMemory(f"{spec.title} needs {needed / GB:.1f} GB of memory, and {free_bytes / GB:.1f} GB are free on "
-                          f"{place}.", "Close other programs, or choose a smaller model." if on_cpu
+        raise OutOfMemory(f"{spec.title} needs {needed / GB:.1f} GB of memory, and {free_bytes / GB:.1f} GB are free "
+                          f"on {place}.", "Close other programs, or choose a smaller model." if on_cpu
                           else "Close other programs that use the GPU, or choose the CPU.")

@@ -20,6 +20,7 @@ from .spec import ModelSpec, WeightFile
 
 _BLOCK_BYTES = 1 << 20
 _SPARE_BYTES = 64 * MB      # left free on the disk
+_PATIENCE = Patience()
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class FileState:
 class WeightStore:
     """folder: of all models; it need not exist. patience: of downloads."""
 
-    def __init__(self, folder: Path, patience: Patience = Patience()) -> None:
+    def __init__(self, folder: Path, patience: Patience = _PATIENCE) -> None:
         self._folder, self._patience = folder, patience
 
     def path(self, spec: ModelSpec, file: WeightFile) -> Path:
@@ -80,7 +81,7 @@ class WeightStore:
         stage.total = -(-spec.download_bytes // MB)
         for file in spec.files:
             if digest_of(paths[file.name], stage) != file.sha256:
-                raise BadWeights(f"{file.name} of {spec.title} is damaged: its bytes are not those its author published.",
+                raise BadWeights(f"{file.name} of {spec.title} is damaged: these are not its author's bytes.",
                                  f"Remove it with `models remove {spec.name}`, then fetch it again.")
 
     def fetch(self, spec: ModelSpec, source: Source, stage: Stage) -> None:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import sys
-import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +30,8 @@ class Loaded:
     def reconstruct(self, images, settings, run):
         height, width = images[0].shape[:2]
         with run.stage("fold", total=1, unit="boxes") as stage:
-            vertices = np.array([[x, y * settings.depth, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.float32)
+            corners = [[x, y * settings.depth, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)]
+            vertices = np.array(corners, np.float32)
             faces = np.array([[0, 2, 6], [0, 6, 4]], np.int32)
             stage.advance()
         camera = Camera(width, height, 50.0, 50.0, width / 2, height / 2, np.eye(4))
@@ -39,8 +39,8 @@ class Loaded:
 
 class Box:
     spec = ModelSpec(name="box", title="Box", licence="CC0", licence_url="https://example.org", commercial_use=False,
-                     ram_bytes=1000, vram_bytes=2000, files=(WeightFile("box.txt", 3, "0" * 64, "https://example.org/b"),),
-                     stages=("fold",), settings=BoxSettings)
+                     ram_bytes=1000, vram_bytes=2000, stages=("fold",), settings=BoxSettings,
+                     files=(WeightFile("box.txt", 3, "0" * 64, "https://example.org/b"),))
     def load(self, files, device):
         return Loaded(files["box.txt"].read_text())
 
@@ -75,7 +75,8 @@ def test_a_plugin_is_found_loaded_and_run_through_the_seam_alone(install, tmp_pa
     (tmp_path / "box.txt").write_text("abc")
     settings = settings_from_mapping(model.spec.settings, {"depth": 2})
     run = Run(model.spec.stages)
-    made = model.load({"box.txt": tmp_path / "box.txt"}, "cpu").reconstruct([np.zeros((4, 6, 4), np.uint8)], settings, run)
+    loaded = model.load({"box.txt": tmp_path / "box.txt"}, "cpu")
+    made = loaded.reconstruct([np.zeros((4, 6, 4), np.uint8)], settings, run)
     assert made.mesh.vertices[:, 1].max() == 2
     assert made.color_at(made.mesh.vertices).shape == (8, 3)
     assert [time.name for time in run.times] == ["fold"]

@@ -238,7 +238,8 @@ def test_rays_meet_the_box_where_the_published_ones_do():
 
 def test_rays_that_miss_the_box_or_graze_a_corner_see_nothing():
     origin = torch.tensor([1.9, 0.0, 0.0])
-    directions = torch.nn.functional.normalize(torch.tensor([[-1.0, 0, 0], [-1, 1, 0], [1, 0, 0], [-1, 0.84, 0]]), dim=1)
+    ways = torch.tensor([[-1.0, 0, 0], [-1, 1, 0], [1, 0, 0], [-1, 0.84, 0]])
+    directions = torch.nn.functional.normalize(ways, dim=1)
     near, far, sees = cut_with_box(origin, directions, 0.87)
     assert sees.tolist() == [True, False, False, False]
     assert near[0] == pytest.approx(1.9 - 0.87 * 0.999) and far[0] == pytest.approx(1.9 + 0.87 * 0.999)

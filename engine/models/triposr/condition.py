@@ -1,4 +1,4 @@
-"""The picture as the network wants it: the object on grey, in the middle of a square. Source: spec triposr, section 8."""
+"""The picture as the network wants it: the object on grey, in the middle of a square. Source: spec triposr, 8."""
 from __future__ import annotations
 
 import math

@@ -83,7 +83,7 @@ class _Step:
 
     def _spread(self, of_block: Tensor) -> Tensor:
         """A value a block -> a value a fine point."""
-        for axis in range(3):
+        for axis in (2, 1, 0):      # the large ones last, where whole rows and layers are copied
             of_block = of_block.index_select(axis, self._block_of)
         return of_block
 
@@ -107,10 +107,11 @@ class _Step:
         entered = torch.zeros_like(self._chosen)
         for axis in range(3):
             size = inside.shape[axis] - 1
-            crossed = inside.narrow(axis, 0, size) ^ inside.narrow(axis, 1, size)
-            for end in (0, 1):
-                place = (crossed & ~self._known.narrow(axis, end, size)).nonzero()
-                place[:, axis] += end
-                blocks = self._block_of[place]
-                entered[blocks[:, 0], blocks[:, 1], blocks[:, 2]] = True
+            known, known_after = self._known.narrow(axis, 0, size), self._known.narrow(axis, 1, size)
+            # both ends unknown and yet of two signs cannot be: blocks side by side that are not chosen share corners
+            crossed = (inside.narrow(axis, 0, size) ^ inside.narrow(axis, 1, size)) & (known ^ known_after)
+            place = crossed.nonzero()
+            place[:, axis] += known[tuple(place.T)]
+            blocks = self._block_of[place]
+            entered[blocks[:, 0], blocks[:, 1], blocks[:, 2]] = True
         return entered

@@ -29,7 +29,7 @@ class TriplaneField:
 
     def raw(self, points: Tensor) -> Tensor:
         """(N, 3) float32 points -> (N, 4): raw density, raw red, green, blue."""
-        return torch.cat([self._raw(part) for part in points.split(self.chunk)]) if len(points) else points.new_zeros(0, 4)
+        return torch.cat([points.new_zeros(0, 4), *(self._raw(part) for part in points.split(self.chunk) if len(part))])
 
     def _raw(self, points: Tensor) -> Tensor:
         places = points / self.sizes.radius

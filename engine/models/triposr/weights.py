@@ -21,12 +21,9 @@ class Weights:
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[self._prefix + name]
 
-    def __contains__(self, name: str) -> bool:
-        return self._prefix + name in self._tensors
-
     def linear(self, name: str, values: Tensor) -> Tensor:
         """values (..., in) -> (..., out), with the bias if there is one."""
-        bias = self[f"{name}.bias"] if f"{name}.bias" in self else None
+        bias = self._tensors.get(f"{self._prefix}{name}.bias")
         return functional.linear(values, self[f"{name}.weight"], bias)
 
     def layer_norm(self, name: str, values: Tensor, eps: float) -> Tensor:
