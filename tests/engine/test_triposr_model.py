@@ -1,17 +1,21 @@
 """TripoSR behind the seam: picture in, mesh with colours and a camera out, in Blender's world."""
 from __future__ import annotations
 
+import dataclasses
+
 import cv2
 import numpy as np
 import pytest
 import torch
+from scenes import make_stage
 from triposr_goldens import DATA, TINY, scene_field, tiny_golden
 
 from slipcast.bridge.errors import BadImage, BadMasks, BadSettings
 from slipcast.bridge.settings import settings_from_mapping
-from slipcast.engine.models.triposr import MODEL
+from slipcast.engine.models.triposr import MODEL, fit, surface
 from slipcast.engine.models.triposr.checkpoint import read_checkpoint
 from slipcast.engine.models.triposr.condition import centre_object, condition_picture, put_on_grey
+from slipcast.engine.models.triposr.field import CHUNK
 from slipcast.engine.models.triposr.model import STAGES, LoadedTripoSr, TripoSrSettings, stand_on_ground
 from slipcast.engine.models.triposr.network import Network
 from slipcast.engine.pipeline.progress import Run
@@ -105,6 +109,33 @@ def test_a_chair_stands_in_blender_closed_coloured_and_seen_by_the_pictures_came
     right, up = pixels(made.camera, np.array([[0.3, 0, lift], [0, 0, lift + 0.3]]))
     assert right[0] > middle[0] + 5 and up[1] < middle[1] - 5
     assert (made.camera.width, made.camera.height) == (image.shape[1], image.shape[0])
+
+
+def test_what_does_not_fit_is_tried_in_smaller_pieces_then_coarser_and_told(monkeypatch: pytest.MonkeyPatch):
+    tried: list[tuple[int, int]] = []
+
+    def field_surface(field, resolution, *rest, **more):
+        tried.append((field.chunk, resolution))
+        if field.chunk > CHUNK or resolution > 64:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return surface.field_surface(field, resolution, *rest, **more)
+
+    monkeypatch.setattr(fit, "field_surface", field_surface)
+    warnings: list[str] = []
+    wide = dataclasses.replace(scene_field(), chunk=1 << 20)
+    mesh, field = fit.surface_that_fits(wide, TripoSrSettings(), make_stage(warnings))
+    assert tried == [(1 << 20, 256), (CHUNK, 256), (CHUNK, 128), (CHUNK, 64)]
+    assert field.chunk == CHUNK and len(mesh.faces) == 7308
+    assert len(warnings) == 3 and "resolution 64 instead of 256" in warnings[-1]
+
+
+def test_what_never_fits_ends_as_out_of_memory(monkeypatch: pytest.MonkeyPatch):
+    def field_surface(*given, **more):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(fit, "field_surface", field_surface)
+    with pytest.raises(torch.OutOfMemoryError):
+        fit.surface_that_fits(scene_field(), TripoSrSettings(), make_stage())
 
 
 def test_the_whole_way_with_the_tiny_network_is_repeatable_to_the_bit():

@@ -4,6 +4,7 @@
     condition.py   the cutout on grey, and its camera          weights.py     layers on a flat table of weights
     tokens.py      picture -> tokens (ViT)                     backbone.py    tokens -> three planes
     field.py       density and colour at points                lattice.py density.py surface.py  field -> mesh
+    fit.py         the surface in the memory there is
     volume.py      pictures of the field by marching rays      model.py       all of it behind models/spec.py
 """
 from .model import MODEL

@@ -66,15 +66,14 @@ class LoadedTripoSr:
     def reconstruct(self, images: Sequence[np.ndarray], settings: TripoSrSettings, run: Run) -> Reconstruction:
         """See LoadedModel.reconstruct; uses the first image."""
         from .condition import condition_picture, picture_camera
-        from .surface import field_surface
+        from .fit import surface_that_fits
 
         with run.stage("picture"):
             conditioned = condition_picture(images[0], settings.foreground_ratio)
         with run.stage("shape", total=self._network.steps, unit="layers") as stage:
             field = self._network.field(conditioned.picture, settings.precision == "bf16", stage.advance)
         with run.stage("surface") as stage:
-            found = field_surface(field, settings.resolution, settings.threshold, stage.check,
-                                  smooth=settings.smooth_surface, closed=True)
+            found, field = surface_that_fits(field, settings, stage)
         mesh, lift = stand_on_ground(found)
         return Reconstruction(mesh, _colors_in_blender(field, lift), picture_camera(images[0], conditioned, lift))
 
