@@ -1,6 +1,7 @@
 """A model is found by its entry point and needs nothing but the seam; a broken one does no harm to the others."""
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -95,6 +96,18 @@ def test_what_cannot_be_used_is_named_with_its_reason_and_harms_nobody(install):
     assert "AttributeError" in models.broken["text"]
     with pytest.raises(BadSettings, match="cannot be used"):
         models.get("away")
+
+
+def test_knowing_the_models_loads_no_torch():
+    code = """
+import sys
+from slipcast.engine import modelcommands
+from slipcast.engine.models.registry import find_models
+assert find_models().models
+print('torch' in sys.modules, 'skimage' in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["False", "False"]
 
 
 def test_an_unknown_model_is_refused_with_those_there_are():
