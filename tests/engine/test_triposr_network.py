@@ -122,6 +122,7 @@ def thinned(value: torch.Tensor, shape: torch.Size) -> torch.Tensor:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)      # one CPU minute; on a busy machine several by the clock
 @torch.inference_mode()
 def test_the_full_architecture_is_within_1e_4_of_the_published_one():
     golden, sizes = load_file(DATA / "full" / "golden_full.safetensors"), TripoSrSizes()
