@@ -27,6 +27,10 @@
     |   |-- WorkerDied                worker_died
     |   |-- StageStuck                stage_stuck       no sign of life from a stage for too long
     |   `-- InternalError             internal          a bug of ours; the text says where the log is
+    |-- WeightsError                  what a model has learned is not here, or not what it should be
+    |   |-- WeightsMissing            weights_missing   the person has not fetched them yet
+    |   |-- BadWeights                bad_weights       truncated, other bytes, or another model's
+    |   `-- NoNetwork                 no_network        cannot be downloaded: offline, or the server does not deliver
     `-- LinkError                     no usable connection to an engine
         |-- EngineNotFound            engine_not_found  no Python environment or connection file
         |-- EngineFailed              engine_failed     the engine process ended while starting
@@ -156,6 +160,22 @@ class StageStuck(JobFailed):
 
 class InternalError(JobFailed):
     code = "internal"
+
+
+class WeightsError(BridgeError):
+    code = "weights"
+
+
+class WeightsMissing(WeightsError):
+    code = "weights_missing"
+
+
+class BadWeights(WeightsError):
+    code = "bad_weights"
+
+
+class NoNetwork(WeightsError):
+    code = "no_network"
 
 
 class LinkError(BridgeError):

@@ -23,7 +23,7 @@ class DataLock:
         except OSError as error:
             raise EngineFailed(f"The data folder {data} cannot be used ({error.strerror}).",
                                "Choose another one with --data.") from error
-        if not _try_lock(self._file):
+        if not try_lock(self._file):
             owner = _owner(self._file)
             self._file.close()
             raise EngineFailed(f"Another engine{owner} already serves {data}.",
@@ -37,7 +37,8 @@ class DataLock:
         self._file.close()
 
 
-def _try_lock(file: IO[bytes]) -> bool:
+def try_lock(file: IO[bytes]) -> bool:
+    """Whether `file` is ours now; until it is closed, or we die."""
     try:
         if os.name == "nt":
             file.seek(0)

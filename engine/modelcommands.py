@@ -1,0 +1,131 @@
+"""The command `models`: what there is, and its weights on this disk."""
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from ..bridge.connection import default_data_folder
+from ..bridge.errors import BadInput, BridgeError, WeightsMissing
+from .models.download import MB
+from .models.registry import Models, find_models
+from .models.spec import GB, ModelSpec, describe_model
+from .models.weights import Source, WeightStore
+from .pipeline.progress import Run, Stage
+
+
+def default_models_folder() -> Path:
+    """Where weights are kept when nothing else is asked for."""
+    return default_data_folder() / "models"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of `models`."""
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("--folder", type=Path, default=default_models_folder(), metavar="DIR",
+                        help="where weights are kept (default: %(default)s)")
+    shared.add_argument("--debug", action="store_true", help="tell more")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|fetch|verify|remove")
+    listing = actions.add_parser("list", parents=[shared], help="models, their licences, sizes, and what is here")
+    listing.add_argument("--json", action="store_true", help="as JSON, with the settings of each")
+    fetch = actions.add_parser("fetch", parents=[shared], help="download the weights of a model")
+    fetch.add_argument("--mirror", default="", metavar="URL", help="download from this host instead")
+    fetch.add_argument("--offline", action="store_true", help="never use the network")
+    fetch.add_argument("--from", dest="place", type=Path, metavar="PATH", help="take the file, or folder, you have")
+    fetch.add_argument("--accept-licence", action="store_true", help="you have read it; asked for where it forbids "
+                       "commercial use")
+    verify = actions.add_parser("verify", parents=[shared], help="compare the weights with what was published")
+    remove = actions.add_parser("remove", parents=[shared], help="delete the weights of a model")
+    for action in (fetch, verify, remove):
+        action.add_argument("name", metavar="NAME", help="of the model, as `models list` shows it")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do it. Returns the exit code: 0 done, 1 failed, 2 bad usage or input, 130 stopped with Ctrl-C."""
+    logging.basicConfig(level=logging.INFO if arguments.debug else logging.ERROR, stream=sys.stderr,
+                        format="%(levelname)s %(name)s: %(message)s")
+    store, models = WeightStore(arguments.folder.expanduser()), find_models()
+    try:
+        if arguments.action == "list":
+            return _list(store, models, arguments.json)
+        spec = models.get(arguments.name).spec
+        return {"fetch": _fetch, "verify": _verify, "remove": _remove}[arguments.action](store, spec, arguments)
+    except KeyboardInterrupt:
+        return _end("Stopped. What a download has brought so far is kept; fetch again to go on.", 128 + signal.SIGINT)
+    except BridgeError as error:
+        return _end(str(error), 2 if isinstance(error, BadInput) else 1)
+
+
+def _end(text: str, code: int) -> int:
+    sys.stderr.write(f"slipcast: {text}\n")
+    return code
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _list(store: WeightStore, models: Models, as_json: bool) -> int:
+    specs = [model.spec for model in models.models.values()]
+    if as_json:
+        _say(json.dumps({"models": [describe_model(spec) | {"ready": _is_ready(store, spec)} for spec in specs],
+                         "broken": dict(models.broken)}))
+        return 0
+    for spec in specs:
+        _say(f"{_facts(spec)}; {'ready' if _is_ready(store, spec) else 'not fetched'}")
+    for name, reason in models.broken.items():
+        _say(f"{name}: cannot be used: {reason}")
+    return 0
+
+
+def _facts(spec: ModelSpec) -> str:
+    commercial = "" if spec.commercial_use else ", no commercial use"
+    return (f"{spec.name}: {spec.title}, licence {spec.licence}{commercial} ({spec.licence_url}), download "
+            f"{spec.download_bytes / MB:,.0f} MB, needs {spec.ram_bytes / GB:.1f} GB of memory on the CPU or "
+            f"{spec.vram_bytes / GB:.1f} GB on a GPU")
+
+
+def _is_ready(store: WeightStore, spec: ModelSpec) -> bool:
+    return all(found.state == "ready" for found in store.states(spec))
+
+
+def _fetch(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) -> int:
+    _say(_facts(spec))
+    if not spec.commercial_use and not arguments.accept_licence:
+        return _end(f"The licence of {spec.title} forbids commercial use. Read {spec.licence_url}, and add "
+                    "--accept-licence if you agree.", 2)
+    if arguments.place is not None:
+        place = arguments.place.expanduser()
+        _staged("copy", lambda stage: store.adopt(spec, place, stage))
+    else:
+        source = Source(arguments.mirror, arguments.offline)
+        _staged("download", lambda stage: store.fetch(spec, source, stage))
+    _say(f"{spec.title} is ready.")
+    return 0
+
+
+def _verify(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) -> int:
+    _staged("verify", lambda stage: store.verify(spec, stage))
+    _say(f"{spec.title} is as its author published it.")
+    return 0
+
+
+def _remove(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) -> int:
+    freed = store.remove(spec)
+    if not freed:
+        raise WeightsMissing(f"There is nothing of {spec.title} in {arguments.folder}.")
+    _say(f"{spec.title} is removed: {freed / MB:,.0f} MB are free again.")
+    return 0
+
+
+def _staged(name: str, work: Callable[[Stage], None]) -> None:
+    from .terminal import RunDisplay
+
+    with RunDisplay(sys.stdout) as display:
+        run_of_one = Run((name,), report=display.show)
+        with run_of_one.stage(name, unit="MB") as stage:
+            work(stage)
