@@ -20,7 +20,7 @@ def test_warp_is_started_by_one_thread_at_a_time(monkeypatch):
             one.release()
 
     monkeypatch.setattr(backend.wp, "init", start)
-    monkeypatch.setattr(backend.wp, "from_torch", lambda tensor, dtype=None: tensor)
+    monkeypatch.setattr(backend.wp, "from_torch", lambda tensor, **options: tensor)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: backend.wrap(torch.zeros(1)), range(16)))
     assert len(overlaps) == 16 and not any(overlaps)
