@@ -123,11 +123,14 @@ class Client:
         """Hash, upload and run. inputs: label -> file or bytes. Returns the job's id; ends in Finished or Failed.
 
         Giving the id of an earlier attempt with the same content is the same job. Raises BadHeader when `job` is not
-        32 hex digits.
+        32 hex digits, TypeError when an input is neither a Path nor bytes.
         """
         job = job or new_job_id()
         if len(job) != 32 or set(job) - set("0123456789abcdef"):
             raise BadHeader(f"{job!r} is not a job id: 32 lower-case hex digits.")
+        for label, source in inputs.items():
+            if not isinstance(source, (Path, bytes)):   # said here, where the caller can see which line it was
+                raise TypeError(f"input {label!r} is {type(source).__name__}, expected Path or bytes")
         order = Order(job, method, dict(settings), dict(inputs))
         self._do(lambda conversation, _: conversation.submit(order))
         return job

@@ -6,6 +6,7 @@ labels are what the engine looks files up by, so they are what the camera file s
 """
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ _COLMAP_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
 _COLMAP_SUFFIXES = (".bin", ".txt")
 _MAX_CAMERA_FILE_BYTES = 64 * 1024**2
 _NAMES_TOLD = 4
+_NAME_CHARS = 120
 _ACCEPTED = ("A view folder holds transforms.json, a COLMAP model (sparse/0) or a Middlebury *_par.txt "
              "beside its pictures.")
 
@@ -34,6 +36,16 @@ def collect_view_folder(folder: Path) -> dict[str, Path]:
     "middlebury_par.txt" and the image names. No picture is opened.
     Raises BadFolder when there is no such folder, it is none of the three, or a file that it names is missing.
     """
+    try:
+        return _collect(folder)
+    except OSError as error:
+        raise BadFolder(f"{error.filename or folder} cannot be read: {error.strerror}.",
+                        "Check that it is there and that you may read it.") from error
+
+
+def _collect(folder: Path) -> dict[str, Path]:
+    if not folder.exists():
+        raise BadFolder(f"{folder} does not exist.", "Choose the folder that holds the pictures and their cameras.")
     if not folder.is_dir():
         raise BadFolder(f"{folder} is not a folder.", "Choose the folder that holds the pictures and their cameras.")
     transforms = _transforms_file(folder)
@@ -60,7 +72,10 @@ def find_view_folders(folder: Path) -> list[Path]:
 
 
 def _is_view_folder(folder: Path) -> bool:
-    return bool(_transforms_file(folder) or _colmap_model(folder) or _middlebury_tables(folder))
+    try:
+        return bool(_transforms_file(folder) or _colmap_model(folder) or _middlebury_tables(folder))
+    except PermissionError:
+        return True   # it may be one; collect_view_folder says why it cannot be read
 
 
 def _not_a_view_folder(folder: Path) -> BadFolder:
@@ -75,9 +90,13 @@ def _not_a_view_folder(folder: Path) -> BadFolder:
 
 def _missing(folder: Path, camera_file: str, names: list[str]) -> BadFolder:
     rest = len(names) - _NAMES_TOLD
-    told = ", ".join(names[:_NAMES_TOLD]) + (f" and {rest} more" if rest > 0 else "")
+    told = ", ".join(_printable(name) for name in names[:_NAMES_TOLD]) + (f" and {rest} more" if rest > 0 else "")
     return BadFolder(f"{camera_file} in {folder} names files that are not there: {told}.",
                      f"Put them back, or take them out of {camera_file}.")
+
+
+def _printable(name: str) -> str:
+    return name[:_NAME_CHARS].encode("utf-8", "backslashreplace").decode()   # JSON may hold half a character
 
 
 # --- transforms.json ------------------------------------------------------------------------------------------------
@@ -133,9 +152,9 @@ def _find_named(folder: Path, name: str, is_image: bool) -> Path | None:
     """NeRF-synthetic leaves the suffix out; Windows writes backslashes; pictures get converted later."""
     for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
         as_is = folder / spelling
-        if as_is.is_file():
+        if _is_file(as_is):
             return as_is
-        if not is_image:
+        if not is_image or not as_is.name:
             continue
         stems = [as_is]
         if as_is.suffix.lower() in IMAGE_SUFFIXES:
@@ -143,9 +162,18 @@ def _find_named(folder: Path, name: str, is_image: bool) -> Path | None:
         for stem in stems:
             for suffix in (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES)):
                 candidate = stem.with_name(stem.name + suffix)
-                if candidate.is_file():
+                if _is_file(candidate):
                     return candidate
     return None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:   # no file has such a name
+            return False
+        raise
 
 
 # --- COLMAP ---------------------------------------------------------------------------------------------------------

@@ -8,15 +8,17 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 import uuid
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from ..bridge.errors import BadInput, BadSettings, BridgeError, Cancelled
+from ..bridge.errors import BadInput, BadOutput, BadSettings, BridgeError, Cancelled
 from ..bridge.folders import collect_view_folder
 from ..bridge.settings import METHODS, ViewsSettings, settings_from_mapping
 
@@ -24,6 +26,17 @@ if TYPE_CHECKING:
     from .pipeline.types import PipelineResult
 
 log = logging.getLogger(__name__)
+CANCELLED = "Cancelled. Nothing was written."
+STOP_PATIENCE_S = 1.0      # for the pipeline to come to its next check and clean up
+SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
+
+
+@dataclasses.dataclass
+class _Stop:
+    """number: of the signal that asked for a stop, 0: none. writing: files are being written, and will be finished."""
+
+    number: int = 0
+    writing: bool = False
 
 
 def add_generate_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,10 +65,12 @@ def generate(arguments: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.INFO if arguments.debug else logging.WARNING, stream=sys.stderr,
                         format="%(levelname)s %(name)s: %(message)s")
     try:
-        with _cancel_by_signal() as received:
-            return _generate(arguments, received)
+        with warnings.catch_warnings(), _stop_by_signal() as stop:
+            if not arguments.debug:
+                warnings.simplefilter("ignore")   # those of libraries: they speak to programmers
+            return _generate(arguments, stop)
     except Cancelled:
-        return _end(arguments, "Cancelled. Nothing was written.", 128 + (received[0] if received else signal.SIGINT))
+        return _end(arguments, CANCELLED, 128 + (stop.number or signal.SIGINT))
     except BadInput as error:
         return _end(arguments, str(error), 2)
     except BridgeError as error:
@@ -79,7 +94,7 @@ def _is_out_of_memory(error: Exception) -> bool:
     return type(error).__name__ == "OutOfMemoryError"   # torch's; torch may not have been imported
 
 
-def _generate(arguments: argparse.Namespace, received: list[int]) -> int:
+def _generate(arguments: argparse.Namespace, stop: _Stop) -> int:
     started = time.perf_counter()
     settings = settings_from_mapping(ViewsSettings, {knob.name: getattr(arguments, knob.name)
                                                      for knob in dataclasses.fields(ViewsSettings)})
@@ -89,6 +104,7 @@ def _generate(arguments: argparse.Namespace, received: list[int]) -> int:
     for path in outputs:
         check_output(path)
     files = collect_view_folder(arguments.input)
+    _check_keeps_input(outputs, files.values())
     from .pipeline.generate import STAGES, generate_from_views
     from .pipeline.progress import Run
     from .runners import find_device
@@ -97,9 +113,10 @@ def _generate(arguments: argparse.Namespace, received: list[int]) -> int:
     device, label = find_device(_known_device(arguments.device), len(os.sched_getaffinity(0))
                                 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     with RunDisplay(sys.stderr if arguments.json else sys.stdout) as display:
-        run = Run(STAGES, report=display.show, is_cancelled=lambda: bool(received))
+        run = Run(STAGES, report=display.show, is_cancelled=lambda: bool(stop.number))
         result = generate_from_views(files, settings, run, device)
-    if received:
+    stop.writing = True
+    if stop.number:
         raise Cancelled("Cancelled before writing.")
     written = [file for path in outputs for file in write_mesh(path, result.textured)]
     for text in result.warnings:
@@ -110,6 +127,17 @@ def _generate(arguments: argparse.Namespace, received: list[int]) -> int:
     if arguments.json:
         sys.stdout.write(json.dumps(_summary(result, label, seconds, written)) + "\n")
     return 0
+
+
+def _check_keeps_input(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises BadOutput when a file to write (with what goes beside an .obj) is one of the pictures or cameras."""
+    kept = {path.resolve() for path in inputs}
+    for path in outputs:
+        made = [path, *(path.with_suffix(end) for end in (".mtl", ".png") if path.suffix.lower() == ".obj")]
+        lost = next((file for file in made if file.resolve() in kept), None)
+        if lost is not None:
+            raise BadOutput(f"Writing {path} would overwrite {lost}, which the views need.",
+                            "Choose another name or place.")
 
 
 def _known_device(name: str) -> str:
@@ -128,15 +156,20 @@ def _summary(result: PipelineResult, device: str, seconds: float, written: list[
 
 
 @contextmanager
-def _cancel_by_signal() -> Iterator[list[int]]:
-    """SIGINT and SIGTERM ask for a stop (the list gets the signal's number); a second one ends the process at once."""
-    received: list[int] = []
+def _stop_by_signal() -> Iterator[_Stop]:
+    """SIGINT and SIGTERM ask for a stop. The process ends at once on a second one, and when the pipeline has not seen
+    the first within STOP_PATIENCE_S (one call into a library may take longer)."""
+    stop = _Stop()
+    timer = threading.Timer(STOP_PATIENCE_S, _end_process, (stop,))
+    timer.daemon = True
     before: dict[int, Any] = {}
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        sys.stderr.write("\nStopping ...\n")
         signal.signal(number, signal.SIG_DFL)
+        sys.stderr.write("\nStopping ...\n")
+        if not stop.number:
+            stop.number = number
+            timer.start()
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -144,7 +177,20 @@ def _cancel_by_signal() -> Iterator[list[int]]:
     except ValueError:
         pass   # not the main thread: whoever started us handles signals
     try:
-        yield received
+        yield stop
     finally:
+        timer.cancel()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _end_process(stop: _Stop) -> None:
+    if stop.writing:
+        return   # a moment, and then there is something to show for it
+    for stream in (sys.stdout, sys.stderr):
+        if stream.isatty():
+            stream.write(SHOW_CURSOR)
+    sys.stderr.write(f"slipcast: {CANCELLED}\n")
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(128 + stop.number)

@@ -11,7 +11,8 @@ volume.py    working_volume   cameras and masks -> box
 hull.py      visual_hull      views, masks, box -> Field
 surface.py   extract_surface  Field -> Mesh
 finish.py    finish_mesh      crumbs out, face budget, closed (manifold.py)
-             refine           comes in a later issue, between finish and unwrap
+outlines.py  fit_outlines     hull bulges between the views: relaxed, with the same outlines
+             refine           comes in a later issue, between outlines and unwrap
 unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; projection_charts.py when it is too slow)
 bake.py      bake_base_color  UvMesh and views -> texture (trust.py, exposure.py, fill.py; kernels in ../render)
 export.py    write_mesh       TexturedMesh -> .glb .obj .ply .stl .npz

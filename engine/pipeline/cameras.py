@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +24,9 @@ from .types import Camera
 
 OPENCV_FROM_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
 RIGID_TOLERANCE = 5e-3  # files carry as few as four digits; a real shear or stretch is far above this
+FARTHEST = 1e12  # of any number in a matrix; beyond it float64 has no digits left for the shape
 ASPECT_TOLERANCE = 0.01  # 1600x1067 brought down to 1200x800 differs by .0003
+_MAX = sys.float_info.max
 _PERSPECTIVE = ("", "OPENCV", "FULL_OPENCV", "PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "PERSPECTIVE")
 _FISHEYE = ("OPENCV_FISHEYE", "FISHEYE", "SIMPLE_RADIAL_FISHEYE", "RADIAL_FISHEYE")
 
@@ -136,12 +139,13 @@ def rigid_pose(matrix: Any, name: str) -> np.ndarray:
     """
     try:
         pose = np.array(matrix, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise BadCameras(f"The matrix of {name} is not made of numbers.", "Write it again.") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise BadCameras(f"The matrix of {name} is not made of usable numbers.", "Export the cameras again.") from error
     if pose.shape not in ((3, 4), (4, 4)):
-        raise BadCameras(f"The matrix of {name} has shape {pose.shape}, expected 4 x 4.", "Write it again.")
-    if not np.isfinite(pose).all():
-        raise BadCameras(f"The matrix of {name} holds values that are not finite numbers (NaN or infinity).",
+        size = " x ".join(map(str, pose.shape)) or "empty"
+        raise BadCameras(f"The matrix of {name} is {size} instead of 4 x 4.", "Export the cameras again.")
+    if not (np.abs(pose) < FARTHEST).all():
+        raise BadCameras(f"The matrix of {name} holds values that are no usable numbers (NaN, infinity or huge).",
                          "This view has no usable camera: take it out or solve the cameras again.")
     axes = pose[:3, :3]
     sizes = np.linalg.norm(axes, axis=0)
@@ -221,8 +225,9 @@ def _number(table: dict, key: str, label: str) -> float | None:
     value = table.get(key)
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise BadCameras(f"{key} of {label} is {value!r}, not a number.", "Export the cameras again.")
+    # compared, because math.isfinite cannot take a whole number of 400 digits
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_MAX <= value <= _MAX:
+        raise BadCameras(f"{key} of {label} is {value!r:.40}, not a usable number.", "Export the cameras again.")
     return float(value)
 
 
@@ -251,7 +256,7 @@ def _stated_volume(value: Any) -> np.ndarray | None:
         return None
     try:
         box = np.array(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         box = np.zeros(0)
     if box.shape != (2, 3) or not np.isfinite(box).all() or not (box[1] > box[0]).all():
         raise BadFolder("slipcast_volume in transforms.json is not a box.",

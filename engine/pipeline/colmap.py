@@ -5,9 +5,10 @@ Source: COLMAP's page "Output Format". Files of rigs and frames are not needed: 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def read_colmap(files: Mapping[str, Path]) -> ColmapModel:
     return ColmapModel(found["cameras"], tuple(found["images"]), found["points3D"])
 
 
-def _read(label, path, reader):
+def _read(label: str, path: Path, reader: Callable[[bytes], Any]) -> Any:
     try:
         return reader(path.read_bytes())
     except (struct.error, ValueError, IndexError, KeyError, OverflowError, UnicodeDecodeError) as error:

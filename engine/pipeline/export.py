@@ -36,15 +36,18 @@ def check_output(path: Path) -> None:
     if path.suffix.lower() not in WRITERS:
         raise BadOutput(f"{path.name}: Slipcast does not write {path.suffix or 'files without a suffix'}.",
                         f"Use one of {', '.join(WRITERS)}.")
-    if path.is_dir():
-        raise BadOutput(f"{path} is a folder.", "Name a file in it.")
+    if path.parent.exists() and not path.parent.is_dir():
+        raise BadOutput(f"{path.parent} is a file, so nothing can be written into it.", "Choose another place.")
     if not path.parent.is_dir():
         raise BadOutput(f"The folder {path.parent} does not exist.", "Make it first, or choose another place.")
     try:
+        if path.is_dir():
+            raise BadOutput(f"{path} is a folder.", "Name a file in it.")
         with tempfile.TemporaryFile(dir=path.parent):
             pass
     except OSError as error:
-        raise BadOutput(f"Cannot write to {path.parent}: {error.strerror}.", "Choose another place.") from error
+        raise BadOutput(f"Cannot write {path.name:.80} to {path.parent}: {error.strerror}.",
+                        "Choose another place or name.") from error
 
 
 def write_mesh(path: Path, textured: TexturedMesh) -> tuple[Path, ...]:
@@ -63,7 +66,7 @@ def _write_all(files: dict[Path, bytes]) -> None:
     waiting: list[tuple[str, Path]] = []
     try:
         for path, content in files.items():
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".part")
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".slipcast-", suffix=".part")
             waiting.append((name, path))
             with os.fdopen(handle, "wb") as file:
                 file.write(content)

@@ -12,6 +12,7 @@ from .finish import finish_mesh
 from .hull import visual_hull
 from .images import load_views
 from .matting import mask_views
+from .outlines import fit_outlines
 from .presets import views_preset
 from .progress import Run
 from .surface import extract_surface
@@ -19,16 +20,16 @@ from .types import PipelineResult, TexturedMesh
 from .unwrap import UnwrapSettings, unwrap_mesh
 from .volume import working_volume
 
-# "refine" (the mesh against the views) will stand between simplify and unwrap
-STAGES = ("load", "masks", "volume", "hull", "surface", "simplify", "unwrap", "bake")
+# "refine" (the mesh against the views) will stand between outlines and unwrap
+STAGES = ("load", "masks", "volume", "hull", "surface", "simplify", "outlines", "unwrap", "bake")
 
 
 def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run: Run, device: str) -> PipelineResult:
     """A textured mesh from views with cameras.
 
     files: label -> local file, as bridge.folders.collect_view_folder makes it; suffixes of the files mean nothing.
-    run: made with STAGES. device: "cpu" or "cuda:N", known to work (runners.find_device). The raw and the simplified
-    surface go out as previews.
+    run: made with STAGES. device: "cpu" or "cuda:N", known to work (runners.find_device). The raw, the
+    simplified and the fitted surface go out as previews.
     Raises BadInput (its leaves), Cancelled.
     """
     preset, place = views_preset(settings.quality), torch.device(device)
@@ -45,6 +46,9 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
     run.preview(mesh)
     with run.stage("simplify") as stage:
         mesh = finish_mesh(mesh, settings.face_budget, stage)
+    run.preview(mesh)
+    with run.stage("outlines", unit="rounds") as stage:
+        mesh = fit_outlines(mesh, views, masks, box, preset.outline_px, preset.outline_rounds, place, stage)
     run.preview(mesh)
     # <- refine: mesh = refine_mesh(mesh, views, masks, ...)
     with run.stage("unwrap") as stage:

@@ -32,7 +32,7 @@ def visual_hull(views: ViewSet, masks: Sequence[Mask], box: np.ndarray, preset: 
     """
     spacing = float((box[1] - box[0]).max()) / preset.grid
     silhouettes = build_silhouettes(views, masks, preset.silhouette_px, box.mean(axis=0), device)
-    silhouettes = silence_wrong_masks(silhouettes, box, stage)
+    silhouettes = silence_wrong_masks(silhouettes, views, box, stage)
     blocks = np.ceil(((box[1] - box[0]) / spacing + 2) / BLOCK).astype(int)
     # centred: what the blocks stand over the box is shared by both of its sides, and is a cell at least
     low = box.mean(axis=0) - silhouettes.origin - 0.5 * spacing * (blocks * BLOCK - 1)

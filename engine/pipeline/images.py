@@ -65,7 +65,7 @@ def _check_header(path: Path, name: str) -> tuple[int, int]:
     except Image.DecompressionBombError as error:
         raise _too_large(name, "") from error
     except _BROKEN as error:
-        raise _broken(name) from error
+        raise _broken(name, error) from error
     if width * height > MAX_PIXELS:
         raise _too_large(name, f" ({width}x{height} pixels)")
     if min(width, height) < 8:
@@ -78,7 +78,9 @@ def _too_large(name: str, size: str) -> ImageTooLarge:
                          "Scale it down.")
 
 
-def _broken(name: str) -> BadImage:
+def _broken(name: str, error: Exception) -> BadImage:
+    if isinstance(error, OSError) and error.errno is not None:   # the file itself; Pillow's own errors have no number
+        return BadImage(f"{name} cannot be read: {error.strerror}.", "Check that it is there and that you may read it.")
     return BadImage(f"{name} is cut short, damaged or not an image.", "Save it again as PNG, JPEG or WebP.")
 
 
@@ -87,7 +89,7 @@ def _decode(path: Path, name: str, convert: Callable[[Image.Image], np.ndarray])
         with Image.open(path, formats=FORMATS) as image:
             return convert(image)
     except _BROKEN as error:
-        raise _broken(name) from error
+        raise _broken(name, error) from error
 
 
 def _to_rgba(image: Image.Image) -> np.ndarray:
@@ -95,7 +97,7 @@ def _to_rgba(image: Image.Image) -> np.ndarray:
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
         return np.repeat(_deep_grey(image)[..., None], 3, axis=-1)
     has_alpha = image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
-    return np.asarray(image.convert("RGBA" if has_alpha else "RGB"))
+    return np.array(image.convert("RGBA" if has_alpha else "RGB"))   # a copy: Pillow's own pixels are read-only
 
 
 def _to_grey(image: Image.Image) -> np.ndarray:

@@ -106,7 +106,7 @@ def _with_own_vertices(mesh: Mesh, one: np.ndarray, other: np.ndarray) -> Mesh:
     doubled = np.bincount(source, minlength=len(mesh.vertices))[source] > 1
     if doubled.any():
         normal = vertex_normals(vertices, parted)
-        vertices[doubled] -= GAP * (normal * _mean_edge(vertices, parted)[:, None])[doubled]
+        vertices[doubled] -= GAP * (normal * mean_edge(vertices, parted)[:, None])[doubled]
     return Mesh(vertices.astype(np.float32), parted)
 
 
@@ -135,7 +135,8 @@ def _split_edges(mesh: Mesh, one: np.ndarray, other: np.ndarray, shared: set[tup
     return Mesh(np.stack(vertices).astype(np.float32), np.concatenate([result, more]))
 
 
-def _mean_edge(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def mean_edge(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(V,) mean length of the edges around each vertex."""
     a, b = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
     length = np.linalg.norm(vertices[a] - vertices[b], axis=1)
     count = np.bincount(a, minlength=len(vertices))

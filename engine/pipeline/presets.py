@@ -15,6 +15,8 @@ class ViewsPreset:
     silhouette_px: masks are brought down to this many pixels on their longer side for the shape.
     grid: cells along the longest side of the working volume.
     smooth_rounds: rounds of surface smoothing (a round is one step in and one step out: it does not shrink).
+    outline_px: longer side at which the surface's outlines are compared with the masks'.
+    outline_rounds: rounds of relaxing the surface and bringing its outlines back.
     """
 
     working_px: int
@@ -22,12 +24,17 @@ class ViewsPreset:
     silhouette_px: int
     grid: int
     smooth_rounds: int
+    outline_px: int
+    outline_rounds: int
 
 
 VIEWS_PRESETS: dict[str, ViewsPreset] = {
-    "draft": ViewsPreset(working_px=640, cutout_px=400, silhouette_px=512, grid=96, smooth_rounds=4),
-    "normal": ViewsPreset(working_px=1200, cutout_px=640, silhouette_px=1024, grid=176, smooth_rounds=6),
-    "high": ViewsPreset(working_px=2048, cutout_px=960, silhouette_px=1536, grid=288, smooth_rounds=8),
+    "draft": ViewsPreset(working_px=640, cutout_px=400, silhouette_px=512, grid=96, smooth_rounds=4,
+                         outline_px=400, outline_rounds=12),
+    "normal": ViewsPreset(working_px=1200, cutout_px=640, silhouette_px=768, grid=176, smooth_rounds=6,
+                          outline_px=640, outline_rounds=20),
+    "high": ViewsPreset(working_px=2048, cutout_px=960, silhouette_px=1280, grid=288, smooth_rounds=8,
+                        outline_px=960, outline_rounds=30),
 }
 
 

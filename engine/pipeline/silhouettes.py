@@ -84,7 +84,7 @@ def build_silhouettes(views: ViewSet, masks: Sequence[Mask], longer_px: int, ori
         raise BadCameras("Fewer than two views have a usable mask.", "Give more views of the object.")
     trusted = not any(mask.source in CUT_OUT_SOURCES for _, _, mask in pairs)
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        ready = pool.map(lambda row: _silhouette(*row, longer_px, origin, device, fine), pairs)
+        ready = pool.map(lambda row: _silhouette(row[0], row[1], row[2], longer_px, origin, device, fine), pairs)
     return Silhouettes(tuple(ready), np.asarray(origin, dtype=np.float64), trusted, device)
 
 
@@ -127,7 +127,7 @@ def signed_distance_px(values: np.ndarray, fine: bool = True) -> np.ndarray:
     near = (slice(max(0, rows[0] - NEAR_PX), rows[-1] + NEAR_PX + 1),
             slice(max(0, columns[0] - NEAR_PX), columns[-1] + NEAR_PX + 1))
     part = np.ascontiguousarray(values[near])
-    times = 5 if part.size < 300_000 else 3  # odd: pixel centres stay sample centres
+    times = 5 if part.size < 100_000 else 3  # odd: pixel centres stay sample centres
     sampled = cv2.resize(part, None, fx=times, fy=times, interpolation=cv2.INTER_LINEAR) >= 0.5
     if not sampled.all():
         distance[near] = _distance_at_pixels(sampled)[times // 2::times, times // 2::times] / times

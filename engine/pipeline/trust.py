@@ -13,6 +13,7 @@ from .types import Mask, Mesh, View
 FEATHER = 0.006        # of the image's longer side: over this distance from an edge trust rises to full
 FEATHER_LEAST_PX = 3.0
 JUMP_PX = 6.0          # a step in depth of this many pixel widths between neighbours is an edge of the object
+CLEAR_PX = 1.5         # nearer to an edge, a bilinear sample would take in a pixel beyond it
 EDGE_TRUST = 0.02      # right beside an edge: used only where no other view sees more
 
 
@@ -28,9 +29,9 @@ def trust_map(view: View, mask: Mask, depth: np.ndarray) -> np.ndarray:
     framed = np.pad((~bad).astype(np.uint8), 1)
     distance = cv2.distanceTransform(framed, cv2.DIST_L2, 5)[1:-1, 1:-1]
     feather = max(FEATHER_LEAST_PX, FEATHER * max(depth.shape))
-    rise = np.clip((distance - 1) / feather, 0, 1)
+    rise = np.clip((distance - CLEAR_PX) / feather, 0, 1)
     trust = EDGE_TRUST + (1 - EDGE_TRUST) * rise * rise * (3 - 2 * rise)
-    return np.where(bad, 0, np.ceil(trust * 255)).astype(np.uint8)
+    return np.where(distance < CLEAR_PX, 0, np.ceil(trust * 255)).astype(np.uint8)
 
 
 def _at_jumps(depth: np.ndarray, focal_px: float) -> np.ndarray:

@@ -31,7 +31,8 @@ def main(given: str, made: str, pack_px: int, padding_px: int, iterations: int, 
     vertices, faces = mesh["vertices"], mesh["faces"]
     best: tuple[float, np.ndarray] | None = None
     for rounds in SMOOTHING:
-        corner_uvs, split = _unwrap(_smooth(vertices, faces, rounds), faces, pack_px, padding_px, iterations, brute_force)
+        calm = _smooth(vertices, faces, rounds)
+        corner_uvs, split = _unwrap(calm, faces, pack_px, padding_px, iterations, brute_force)
         crumbs = _share_in_crumbs(split)
         if best is None or crumbs < best[0]:
             best = crumbs, corner_uvs

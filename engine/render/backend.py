@@ -24,7 +24,8 @@ SLOW_LOAD_S = 1.0
 
 def wrap(tensor: torch.Tensor, dtype: Any = None) -> Any:
     """The same memory as a Warp array; for a vector dtype the last axis is the vector."""
-    wp.init()   # returns at once when it has run
+    with _loading:   # two threads that start Warp at once make it forget its kernels (KeyError at the next launch)
+        wp.init()    # returns at once when it has run
     return wp.from_torch(tensor.detach(), dtype=dtype, requires_grad=False)
 
 

@@ -101,7 +101,8 @@ class BlobStore:
             reserved = self._reserved_bytes
         if size > left:
             raise QuotaReached(f"The engine's storage quota of {self._quota_bytes / _GIB:.3g} GiB is used up.",
-                               "Forget old jobs, or start the engine with a larger --quota-gb.")
+                               "Start the engine with a larger one (in Blender: Disk Quota in the add-on's "
+                               "preferences; else --quota-gb), or forget old jobs.")
         if size + reserved > shutil.disk_usage(self._folder).free - self._min_free_bytes:
             raise no_space()
 

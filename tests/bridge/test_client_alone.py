@@ -389,6 +389,11 @@ def test_a_job_id_must_be_one(play: Callable[..., PlayedEngine]):
     client.close()
 
 
+def test_an_input_that_is_neither_file_nor_bytes_is_refused_at_once(play: Callable[..., PlayedEngine]):
+    with Client(play().connection) as client, pytest.raises(TypeError, match=r"'a\.png' is str"):
+        client.submit("views", {}, {"a.png": "a.png"})   # type: ignore[dict-item]
+
+
 def test_a_refused_job_raises_the_engines_error(play: Callable[..., PlayedEngine]):
     engine = play(lambda envelope: Error("quota", "Full.") if isinstance(envelope.message, Submit) else None)
     with Client(engine.connection) as client:

@@ -90,13 +90,16 @@ def test_solids_that_touch_are_parted(what):
     assert to_trimesh(parted).volume == pytest.approx(2, rel=0.05)
 
 
-def test_an_edge_shared_by_sheets_joined_at_both_ends_gets_a_middle_vertex_a_sheet():
-    # two tetrahedra on edge 0-1, their free corners bridged so that neither end can be doubled
-    mesh = rough_blob(3, 40)
-    from slipcast.engine.pipeline import finish
-
-    done = finish.finish_mesh(mesh, 600, make_stage([]))
-    assert (edge_counts(done.faces)[1] == [2, 1]).all()
+def test_two_sheets_on_one_edge_that_are_joined_round_both_ends_get_a_middle_vertex_each():
+    cells = np.zeros((4, 4, 5), bool)
+    cells[1, 1, 1:4] = cells[2, 2, 1:4] = True        # two columns that touch along three edges
+    cells[1, 2, 1] = cells[2, 1, 3] = True            # a block beside them below, another above
+    solid = clean(to_mesh(trimesh.voxel.ops.multibox(np.argwhere(cells), 1.0)))
+    assert (edge_counts(solid.faces)[1][:, 0] > 2).any()
+    parted = part_touching(solid)
+    assert is_closed(parted)
+    assert len(parted.faces) > len(solid.faces)
+    assert to_trimesh(parted).volume == pytest.approx(8, rel=0.05)
 
 
 def test_nothing_left_is_said():

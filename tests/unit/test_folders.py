@@ -1,6 +1,7 @@
 """View folders become label -> file, with labels as the camera file says; what is missing is named."""
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -171,9 +172,31 @@ def test_each_way_of_not_being_a_view_folder_is_told_apart(tmp_path: Path):
     put(tmp_path, "a.png", "b.JPG")
     with pytest.raises(BadFolder, match="2 pictures but no cameras"):
         collect_view_folder(tmp_path)
-    for missing in (tmp_path / "away", tmp_path / "notes.txt"):
-        with pytest.raises(BadFolder, match="not a folder"):
-            collect_view_folder(missing)
+    with pytest.raises(BadFolder, match="not a folder"):
+        collect_view_folder(tmp_path / "notes.txt")
+    with pytest.raises(BadFolder, match="does not exist"):
+        collect_view_folder(tmp_path / "away")
+
+
+@pytest.mark.parametrize("name", ["/", ".", "..", "x" * 5000 + ".png", "\ud800.png", "a.png/b.png"])
+def test_names_that_no_file_can_have_are_missing_files(tmp_path: Path, name: str):
+    put(tmp_path, "a.png")
+    put_transforms(tmp_path, "a.png", name)
+    with pytest.raises(BadFolder, match="not there") as caught:
+        collect_view_folder(tmp_path)
+    assert len(caught.value.message) < 300 + len(str(tmp_path))
+
+
+def test_what_the_person_may_not_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    put_transforms(tmp_path / "locked", "a.png")
+
+    def refuse(path: Path, *args: Any, **kwargs: Any) -> Any:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "is_file", refuse)   # tests may run as root, whom no mode keeps out
+    with pytest.raises(BadFolder, match=r"transforms\.json cannot be read: Permission denied\. Check"):
+        collect_view_folder(tmp_path / "locked")
+    assert find_view_folders(tmp_path) == [tmp_path / "locked"]   # a batch tells of it instead of passing it over
 
 
 def test_find_view_folders_lists_direct_children_by_name(tmp_path: Path):

@@ -89,7 +89,7 @@ def test_error_of_the_pipeline_reaches_the_script_in_its_own_words_and_the_scene
 
 
 @pytest.mark.parametrize(("make", "words"), [
-    (lambda folder: None, "is not a folder"),
+    (lambda folder: None, "does not exist"),
     (lambda folder: folder.mkdir(), "empty"),
     (lambda folder: (view_folder(folder) / "0.png").unlink(), "0.png"),
 ])

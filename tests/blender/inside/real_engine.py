@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 import numpy as np
+import pytest
 from shapes import png
 
 AXES = np.array([0.5, 0.8, 0.35])
@@ -86,3 +87,51 @@ def _check_colours(made: bpy.types.Object, world: np.ndarray) -> None:
     meant = np.clip(128 + 100 * (world[corners] - CENTRE) / AXES, 0, 255)
     # 8 bit steps; a hull's surface is up to 5 % outside, which is 5 steps, and a draft texture is not sharp
     assert np.median(np.abs(pixels[row, column] * 255 - meant)) < 12
+
+
+def _spoil(folder: Path, change) -> None:
+    table = json.loads((folder / "transforms.json").read_text())
+    change(table)
+    (folder / "transforms.json").write_text(json.dumps(table))
+
+
+def _one_place(table: dict) -> None:
+    for frame in table["frames"]:
+        frame["transform_matrix"] = np.eye(4).tolist()
+
+
+def _masks(folder: Path, value: int) -> None:
+    for path in folder.glob("*.png"):
+        path.write_bytes(png(np.full((EDGE_PX, EDGE_PX, 4), value, np.uint8)))
+
+
+BAD = {
+    "02.png is cut short": lambda folder: (folder / "02.png").write_bytes((folder / "02.png").read_bytes()[:-60]),
+    "02.png holds values that are no usable numbers": lambda folder: _spoil(
+        folder, lambda table: table["frames"][2]["transform_matrix"][1].__setitem__(2, math.nan)),
+    "only one view": lambda folder: _spoil(folder, lambda table: table.update(frames=table["frames"][:1])),
+    "taken from the same place": lambda folder: _spoil(folder, _one_place),
+    "masks are all black": lambda folder: _masks(folder, 0),
+    "not there: 02.png": lambda folder: (folder / "02.png").unlink(),
+}
+
+
+def _state() -> dict[str, list[str]]:
+    return {name: sorted(block.name for block in getattr(bpy.data, name))
+            for name in ("objects", "meshes", "materials", "images", "collections", "cameras", "scenes")}
+
+
+def test_bad_views_are_errors_with_their_own_words_and_leave_engine_and_scene_as_they_were(tmp_path):
+    from bl_ext.user_default.slipcast.addon import pump
+
+    bpy.context.preferences.addons["bl_ext.user_default.slipcast"].preferences.data_folder = str(tmp_path / "data")
+    before, engines = _state(), set()
+    for number, (words, spoil) in enumerate(BAD.items()):
+        views = _write_views(tmp_path / f"pebble {number} \u00fc")
+        spoil(views)
+        with pytest.raises(RuntimeError, match=words):
+            bpy.ops.slipcast.generate(folder=str(views), quality="draft", import_cameras=True)
+        assert _state() == before and pump.session().job is None
+        assert pump.session().engine == "ready" and pump.session().devices
+        engines.add((json.loads((tmp_path / "data" / "engine.json").read_text())["pid"], pump.session().devices))
+    assert len(engines) == 1   # the same process on the same device took them all

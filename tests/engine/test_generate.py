@@ -1,0 +1,73 @@
+"""The whole run in process: stages in order, previews, warnings, cancel between and inside; the bars on spot (slow)."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from scenes import cameras_around, write_view_folder
+from skin import to_trimesh
+
+from slipcast.bridge.errors import Cancelled
+from slipcast.bridge.settings import ViewsSettings
+from slipcast.engine.pipeline.atlas import overlap_fraction
+from slipcast.engine.pipeline.generate import STAGES, generate_from_views
+from slipcast.engine.pipeline.manifold import is_closed
+from slipcast.engine.pipeline.progress import Run, StageProgress
+
+DRAFT = ViewsSettings(quality="draft", face_budget=1000, texture_px=512)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_view_folder(tmp_path_factory.mktemp("ball"), cameras_around(8, size=120, focal=190.0))
+
+
+def test_a_ball_from_eight_views(folder):
+    told: list[StageProgress] = []
+    previews = []
+    run = Run(STAGES, report=told.append, preview=previews.append)
+    result = generate_from_views(folder, DRAFT, run, "cpu")
+    mesh = result.textured.mesh
+    assert [stage.name for stage in result.stages] == list(STAGES)
+    assert [name for name in dict.fromkeys(each.stage for each in told)] == list(STAGES)
+    assert all(each.done <= each.total for each in told if each.total)
+    assert [len(preview.faces) <= 1000 for preview in previews] == [False, True, True]
+    assert (previews[-1].faces == mesh.faces).all() and len(mesh.faces) <= 1000
+    assert is_closed(mesh) and overlap_fraction(result.textured.corner_uvs) < 0.01
+    # a ball of 1000 faces has 1.3 % less volume than the ball; the hull of 8 outlines alone has 15 % more
+    assert to_trimesh(mesh).volume / (4 / 3 * np.pi) == pytest.approx(0.987, abs=0.02)
+    assert result.textured.base_color.shape == (512, 512, 3)
+    assert np.abs(result.textured.base_color.astype(int) - 180).max() <= 2     # the ball's only colour
+    assert len(result.cameras) == 8 and result.device == "cpu"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_cancel_stops_in_every_stage(folder, stage):
+    reached: list[str] = []
+    run = Run(STAGES, report=lambda progress: reached.append(progress.stage), is_cancelled=lambda: stage in reached)
+    with pytest.raises(Cancelled):
+        generate_from_views(folder, DRAFT, run, "cpu")
+    assert reached[-1] == stage
+
+
+@pytest.mark.gpu
+def test_cuda_gives_the_same_shape_and_colour_as_the_cpu(folder):
+    on_cpu = generate_from_views(folder, DRAFT, Run(STAGES), "cpu").textured
+    on_gpu = generate_from_views(folder, DRAFT, Run(STAGES), f"cuda:{torch.cuda.current_device()}").textured
+    assert to_trimesh(on_gpu.mesh).volume == pytest.approx(to_trimesh(on_cpu.mesh).volume, rel=0.01)
+    assert np.abs(on_gpu.base_color.astype(int) - on_cpu.base_color).mean() < 2
+
+
+@pytest.mark.slow
+def test_spot_from_24_views_reaches_the_bars():
+    from pathlib import Path
+
+    from slipcast.bench.quality import measure
+
+    spot = Path(__file__).resolve().parents[1] / "data" / "spot" / "spot.obj"
+    row = measure(spot, ViewsSettings())
+    assert row["volume_iou"] >= 0.96
+    assert row["silhouette_iou"] >= 0.98
+    assert row["psnr_db"] >= 26
+    assert row["watertight"] == 1 and row["uv_inside"] == 1 and row["uv_overlap"] < 0.01
+    assert row["faces"] <= 20_000
