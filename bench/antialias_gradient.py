@@ -2,10 +2,10 @@
 
     python -m slipcast.bench.antialias_gradient [--size 512] [--faces 1000 5000 50000]
 
-The loss is the covered area, each pixel weighted by a smooth random picture. True change: the mesh is moved by +-0.3 pixel
-and its coverage taken with 4x4 samples a pixel. Ratio: slope of the regression of the analytic on the true change over
-several moves; 1 is right, 0 is no gradient. "grow" = outwards along the radius, "bend" = smooth random fields, "jitter" =
-each vertex by itself. "own edges" looks at the visible triangle's edges only, "followed" is the default.
+The loss is the covered area, each pixel weighted by a smooth random picture. True change: the mesh is moved by +-0.3
+pixels and its coverage taken with 4x4 samples a pixel. Ratio: slope of the regression of the analytic on the true change over
+several moves; 1 is right, 0 is no gradient. "grow" = outwards along the radius, "bend" = smooth random fields,
+"jitter" = each vertex by itself (with triangles of a pixel or two the move is no longer small, and noise is large). "own edges" looks at the visible triangle's edges only, "followed" is the default.
 """
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def geodesic_ball(faces: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_shape(name: str, faces: int) -> tuple[np.ndarray, np.ndarray]:
-    """ball; bumpy: waves of 12 % of the radius; rough: every vertex off by up to a third of an edge, like a raw hull."""
+    """ball; bumpy: waves of 12 % of the radius; rough: each vertex off by up to a third of an edge, as in a raw hull."""
     vertices, indices = geodesic_ball(faces)
     rng = np.random.default_rng(0)
     radius = np.ones(len(vertices))
@@ -74,7 +74,8 @@ def exact_loss(vertices: torch.Tensor, faces: torch.Tensor, weight: torch.Tensor
     return float((coverage * weight).sum())
 
 
-def analytic_gradient(vertices: torch.Tensor, faces: torch.Tensor, weight: torch.Tensor, max_steps: int) -> torch.Tensor:
+def analytic_gradient(vertices: torch.Tensor, faces: torch.Tensor, weight: torch.Tensor,
+                      max_steps: int) -> torch.Tensor:
     vertices = vertices.clone().requires_grad_()
     clip = project(vertices)
     rast = rasterize(clip, faces, (len(weight), len(weight)))
@@ -114,8 +115,8 @@ def measure(name: str, face_count: int, size: int, steps: Sequence[int]) -> list
     rows = []
     for kind in MOVES:
         moves = make_moves(kind, vertices, generator)
-        true = [exact_loss(vertices + move * length, faces, weight) - exact_loss(vertices - move * length, faces, weight)
-                for move in moves]
+        true = [exact_loss(vertices + move * length, faces, weight)
+                - exact_loss(vertices - move * length, faces, weight) for move in moves]
         found = [[2 * length * float((gradient * move).sum()) for move in moves] for gradient in gradients]
         rows.append((len(faces), kind, [slope(each, true) for each in found]))
     return rows
@@ -126,7 +127,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--size", type=int, default=512, help="pixels (default 512)")
     parser.add_argument("--faces", type=int, nargs="+", default=[1000, 5000, 50000])
     arguments = parser.parse_args(argv)
-    print(f"{'shape':8}{'faces':>8}  {'move':8}{'own edges':>10}{'followed':>10}   (analytic / true, {arguments.size} px)")
+    print(f"analytic / true gradient, {arguments.size} px")
+    print(f"{'shape':8}{'faces':>8}  {'move':8}{'own edges':>10}{'followed':>10}")
     for name in ("ball", "bumpy", "rough"):
         for count in arguments.faces:
             for faces, kind, ratios in measure(name, count, arguments.size, (1, 64)):

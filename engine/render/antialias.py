@@ -8,7 +8,7 @@ import warp as wp
 from torch.autograd.function import once_differentiable
 
 from .antialias_kernels import Mesh, blend_contours, find_contours, push_contours
-from .arguments import Backend, check_backend, check_faces, check_positions, check_rast, need
+from .arguments import Backend, check_backend, check_faces, check_positions, check_rast, check_triangle_ids, need
 from .backend import Scatter, launch_pixels, plan_pieces, wrap
 from .fragments import screen_from_clip
 from .rasterize import clip_gradient
@@ -18,7 +18,8 @@ MAX_STEPS = 64      # triangles followed from a pixel to the outline
 
 
 def antialias(color: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor, faces: torch.Tensor,
-              topology: torch.Tensor | None = None, backend: Backend = "warp", max_steps: int = MAX_STEPS) -> torch.Tensor:
+              topology: torch.Tensor | None = None, backend: Backend = "warp",
+              max_steps: int = MAX_STEPS) -> torch.Tensor:
     """Blend neighbouring pixels where an outline runs between them, by how far the nearer surface reaches.
 
     color: (N, H, W, C) float32, any values per pixel (colours, coverage). rast, positions, faces: as in `rasterize`.
@@ -36,6 +37,7 @@ def antialias(color: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor, 
     need("color", color, "(N, H, W, C) float32 of the size of rast", good)
     positions = check_positions(positions, views)
     check_faces(faces, positions.shape[1])
+    check_triangle_ids(rast, faces)
     if backend == "nvdiffrast":
         from . import nvdiffrast_backend
         return nvdiffrast_backend.antialias(color, rast, positions, faces)

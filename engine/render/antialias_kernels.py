@@ -16,6 +16,7 @@ wp.set_module_options({"enable_backward": False})   # gradients are written by h
 
 NEAREST_W = 1.0e-6
 NOWHERE = -1.0e30
+LEAST_TURN = 1.0e-3    # pixels; less is rounding, where the plane goes through a vertex
 BEHIND = -1.0          # pixels behind the near pixel's centre at which following the cut ends
 
 
@@ -25,7 +26,6 @@ class Mesh:
     faces: wp.array(dtype=wp.int32, ndim=2)
     links: wp.array(dtype=wp.int32)               # opposite half-edges
     max_steps: int
-    hard: int                                     # 1: the edge's own direction decides between row and column
 
 
 @wp.func
@@ -41,7 +41,7 @@ def pair_frame(p: wp.vec4, x: float, y: float, axis: int, sign: float) -> wp.vec
 
 @wp.func
 def crossing(a: wp.vec3, b: wp.vec3) -> float:
-    """Where an edge crosses the pair's plane, in pixels along the pair; NOWHERE when that is not in front of the eye."""
+    """Where an edge crosses the pair's plane, in pixels along the pair; NOWHERE when that is not before the eye."""
     result = float(NOWHERE)
     depth = (a[2] * b[1] - b[2] * a[1]) / (b[1] - a[1])
     if depth > NEAREST_W:
@@ -78,14 +78,15 @@ def contour_at(mesh: Mesh, block: int, face: int, x: float, y: float, axis: int,
     best = float(-1.0e-3)
     best_half = int(-1)
     forward = int(1)
+    turn = here                                   # the farthest point of this way forward, or nearest of this way back
+    turn_half = half
     step = int(0)
     while half >= 0 and step < mesh.max_steps and here < 1.0 and (here > BEHIND or forward == 1):
         step = step + 1
         link = mesh.links[half]
         if link < 0:
-            if forward == 1 and here > best:
-                best = here
-                best_half = half
+            if forward == 1 and turn > best:
+                best_half = turn_half
             half = -1
         else:
             g = link / 3
@@ -93,25 +94,30 @@ def contour_at(mesh: Mesh, block: int, face: int, x: float, y: float, axis: int,
             a = pair_frame(mesh.screen[block, mesh.faces[g, k]], x, y, axis, sign)
             b = pair_frame(mesh.screen[block, mesh.faces[g, (k + 1) % 3]], x, y, axis, sign)
             c = pair_frame(mesh.screen[block, mesh.faces[g, (k + 2) % 3]], x, y, axis, sign)
-            following = float(0.0)
-            next_half = int(0)
             if (c[1] >= 0.0) == (a[1] >= 0.0):
-                following = crossing(b, c)
-                next_half = 3 * g + (k + 1) % 3
+                here = crossing(b, c)
+                half = 3 * g + (k + 1) % 3
             else:
-                following = crossing(c, a)
-                next_half = 3 * g + (k + 2) % 3
-            if forward == 1 and following < here and here > best:
-                best = here
-                best_half = half
-            if following >= here:
-                forward = 1
-            else:
-                forward = 0
-            here = following
-            half = next_half
-            if following == NOWHERE:
+                here = crossing(c, a)
+                half = 3 * g + (k + 2) % 3
+            if here == NOWHERE:
                 half = -1
+            elif forward == 1:
+                if here > turn:
+                    turn = here
+                    turn_half = half
+                elif here < turn - LEAST_TURN:
+                    if turn > best:
+                        best = turn
+                        best_half = turn_half
+                    forward = 0
+                    turn = here
+            elif here < turn:
+                turn = here
+            elif here > turn + LEAST_TURN:
+                forward = 1
+                turn = here
+                turn_half = half
     return best_half
 
 
@@ -128,15 +134,6 @@ def steep(mesh: Mesh, block: int, half: int, axis: int) -> int:
     result = int(0)
     if (axis == 0 and dy >= dx) or (axis == 1 and dx > dy):
         result = 1
-    return result
-
-
-@wp.func
-def depth_of(rast: wp.array(dtype=wp.vec4, ndim=3), block: int, row: int, column: int) -> float:
-    here = rast[block, wp.clamp(row, 0, rast.shape[1] - 1), wp.clamp(column, 0, rast.shape[2] - 1)]
-    result = float(1.0)
-    if here[3] <= 0.0:
-        result = 2.0
     return result
 
 
@@ -184,7 +181,7 @@ def find_contours(mesh: Mesh, rast: wp.array(dtype=wp.vec4, ndim=3), code: wp.ar
 
 @wp.func
 def reach(mesh: Mesh, block: int, row: int, column: int, axis: int, code: int) -> float:
-    """How far the nearer surface reaches, in pixels from the centre of the nearer pixel towards the other, in [0, 1]."""
+    """How far the nearer surface reaches, in pixels from the nearer pixel's centre towards the other's, in [0, 1]."""
     half = code / 2
     second = code - 2 * half
     face = half / 3

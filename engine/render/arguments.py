@@ -42,6 +42,13 @@ def check_rast(rast: torch.Tensor) -> None:
     need("rast", rast, "(N, H, W, 4) float32", rast.ndim == 4 and rast.shape[3] == 4 and rast.dtype == torch.float32)
 
 
+def check_triangle_ids(rast: torch.Tensor, faces: torch.Tensor) -> None:
+    """rast is of these faces, or of as many."""
+    highest = int(rast.detach()[..., 3].max()) if rast.numel() else 0      # max is 5 times as fast as amax on a stride
+    if highest > len(faces):
+        raise ShapeError(f"Expected triangles of rast among {len(faces)} faces, got {highest}.")
+
+
 def per_view(name: str, value: torch.Tensor, views: int | None, width: int | None = None) -> torch.Tensor:
     """(V, C) or (N, V, C) float32 -> (1 or N, V, C) contiguous; one item is shared by all views."""
     wide = f"{width}" if width else "C"

@@ -89,7 +89,7 @@ class Piece:
 
 
 def plan_pieces(blocks: int, rows: int, device: torch.device) -> tuple[Piece, ...]:
-    """Cut blocks x rows into equal shares, one a thread; on CUDA one piece a block. Depends on the thread count only."""
+    """Cut blocks x rows into equal shares, one a thread; on CUDA one piece a block. Depends on no timing."""
     if device.type != "cpu":
         return tuple(Piece(block, 0, rows, 0, block) for block in range(blocks))
     threads = max(1, torch.get_num_threads())
@@ -141,7 +141,8 @@ def launch_pixels(kernel: Any, plan: Sequence[Piece], width: int, arguments: Seq
     A CPU thread takes a row at a time: starting Warp's kernel anew for every pixel would cost as much as the work.
     """
     span = width if device.type == "cpu" else 1
-    launch_pieces(kernel, plan, lambda first, end: (end - first, -(-width // span)), arguments, device, slot_of, (span,))
+    parts = -(-width // span)
+    launch_pieces(kernel, plan, lambda first, end: (end - first, parts), arguments, device, slot_of, (span,))
 
 
 class Scatter:
@@ -168,6 +169,6 @@ class Scatter:
             return self.buffers
         if self._shared:
             return self.buffers.sum(0, keepdim=True)
-        block = torch.tensor([piece.block for piece in self._plan], device=self.buffers.device)
+        block = torch.tensor([piece.block for piece in self._plan], dtype=torch.int64, device=self.buffers.device)
         total = torch.zeros((self._items, *self.buffers.shape[1:]), device=self.buffers.device)
         return total.index_add_(0, block, self.buffers)

@@ -7,7 +7,7 @@ import torch
 import warp as wp
 from torch.autograd.function import once_differentiable
 
-from .arguments import Backend, check_backend, check_faces, check_rast, per_view
+from .arguments import Backend, check_backend, check_faces, check_rast, check_triangle_ids, per_view
 from .backend import Scatter, launch_pixels, plan_pieces, wrap
 from .interpolate_kernels import mix_corners, spread_corners
 
@@ -25,6 +25,7 @@ def interpolate(attributes: torch.Tensor, rast: torch.Tensor, faces: torch.Tenso
     check_rast(rast)
     attributes = per_view("attributes", attributes, rast.shape[0])
     check_faces(faces, attributes.shape[1])
+    check_triangle_ids(rast, faces)
     if backend == "nvdiffrast":
         from . import nvdiffrast_backend
         return nvdiffrast_backend.interpolate(attributes, rast, faces)
@@ -42,6 +43,7 @@ def interpolate_derivatives(attributes: torch.Tensor, rast: torch.Tensor, rast_d
     check_rast(rast)
     attributes = per_view("attributes", attributes, rast.shape[0])
     check_faces(faces, attributes.shape[1])
+    check_triangle_ids(rast, faces)
     face = (rast[..., 3].long() - 1).clamp(min=0)
     corners = faces.long()[face]
     view = torch.arange(len(rast), device=rast.device)[:, None, None].clamp(max=len(attributes) - 1)

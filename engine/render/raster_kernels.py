@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warp as wp
 
-wp.set_module_options({"enable_backward": False})   # these kernels have no gradients; Warp would compile them all the same
+wp.set_module_options({"enable_backward": False})   # Warp would compile gradients that nobody asks for
 
 DEPTH_STEPS = 2147483647.0     # 31 bits of depth above 32 bits of face index
 

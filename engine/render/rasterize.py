@@ -7,7 +7,7 @@ import torch
 import warp as wp
 from torch.autograd.function import once_differentiable
 
-from .arguments import Backend, check_backend, check_faces, check_positions, check_rast
+from .arguments import Backend, check_backend, check_faces, check_positions, check_rast, check_triangle_ids
 from .backend import Scatter, launch_pieces, launch_pixels, plan_pieces, wrap
 from .fragments import EMPTY, screen_from_clip
 from .raster_kernels import cover
@@ -48,9 +48,11 @@ def pixel_derivatives(rast: torch.Tensor, positions: torch.Tensor, faces: torch.
     views, height, width, _ = rast.shape
     positions = check_positions(positions.detach(), views)
     check_faces(faces, positions.shape[1])
+    check_triangle_ids(rast, faces)
     screen = _screen(positions, views, height, width)
     result = torch.empty_like(rast, memory_format=torch.contiguous_format)
-    arguments = [wrap(screen, wp.vec4), wrap(faces.contiguous()), wrap(rast.detach().contiguous(), wp.vec4), wrap(result, wp.vec4)]
+    arguments = [wrap(screen, wp.vec4), wrap(faces.contiguous()), wrap(rast.detach().contiguous(), wp.vec4),
+                 wrap(result, wp.vec4)]
     plan = plan_pieces(views, height, rast.device)
     launch_pixels(derive_pixels, plan, width, arguments, rast.device)
     return result
@@ -74,7 +76,8 @@ class _Rasterize(torch.autograd.Function):
         mesh = [wrap(screen, wp.vec4), wrap(faces)]
         launch_pieces(cover, plan, lambda first, end: len(faces),
                       [*mesh, width, NEAREST_W, wrap(nearest, wp.uint64)], device)
-        launch_pixels(resolve_rast, plan, width, [*mesh, wp.uint64(EMPTY), wrap(nearest, wp.uint64), wrap(rast, wp.vec4)], device)
+        launch_pixels(resolve_rast, plan, width,
+                      [*mesh, wp.uint64(EMPTY), wrap(nearest, wp.uint64), wrap(rast, wp.vec4)], device)
         return rast
 
     @staticmethod
