@@ -1,0 +1,94 @@
+"""Steps of whole regions instead of single vertices.
+
+Source: Nicolet, Jacobson and Jakob, "Large Steps in Inverse Rendering of Geometry", 2021: optimise u = (I + l L) x
+instead of the positions x, L the graph's Laplacian, with an Adam whose step is scaled by one number for all.
+"""
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from cholespy import CholeskySolverF, MatrixType
+from scipy.sparse import coo_array, csr_array, diags_array, eye_array
+from torch.autograd.function import once_differentiable
+
+
+def graph_laplacian(faces: np.ndarray, vertices: int) -> csr_array:
+    """(V, V) float64: number of neighbours on the diagonal, -1 at each neighbour. faces: (F, 3) int."""
+    a, b = faces.ravel(), np.roll(faces, -1, axis=1).ravel()
+    graph = csr_array((np.ones(2 * len(a)), (np.r_[a, b], np.r_[b, a])), shape=(vertices, vertices))
+    graph.data[:] = 1.0
+    return csr_array(diags_array(graph.sum(1)) - graph)
+
+
+class LargeSteps:
+    """The change of variables between positions x and u = (I + stiffness L) x, for one set of faces."""
+
+    def __init__(self, faces: np.ndarray, vertices: int, stiffness: float, device: torch.device) -> None:
+        system = coo_array(eye_array(vertices) + stiffness * graph_laplacian(faces, vertices))
+        rows, columns = (np.ascontiguousarray(each, np.int32) for each in system.coords)
+        values = np.ascontiguousarray(system.data, np.float64)
+        self._matrix = torch.sparse_coo_tensor(np.stack([rows, columns]).astype(np.int64), values,
+                                               (vertices, vertices), check_invariants=True).coalesce().to(device, torch.float32)
+        if device.type == "cpu":
+            self._solver = CholeskySolverF(vertices, rows, columns, values, MatrixType.COO)
+        else:
+            on_device = [torch.from_numpy(each).to(device) for each in (rows, columns, values)]
+            self._solver = CholeskySolverF(vertices, *on_device, MatrixType.COO)
+
+    def stiff_from_positions(self, positions: torch.Tensor) -> torch.Tensor:
+        """(V, C) float32 u of (V, C) float32 x."""
+        return self._matrix @ positions
+
+    def positions_from_stiff(self, stiff: torch.Tensor) -> torch.Tensor:
+        """(V, C) float32 x of (V, C) float32 u. Differentiable; the matrix is symmetric, so its backward is itself."""
+        solved: torch.Tensor = _Solve.apply(stiff, self._solver)
+        return solved
+
+
+class _Solve(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, right: torch.Tensor, solver: CholeskySolverF) -> torch.Tensor:
+        ctx.solver = solver
+        return _solved(solver, right)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor, None]:
+        return _solved(ctx.solver, grad), None
+
+
+def _solved(solver: CholeskySolverF, right: torch.Tensor) -> torch.Tensor:
+    result = torch.empty_like(right, memory_format=torch.contiguous_format)
+    right = right.detach().contiguous()
+    if right.device.type == "cpu":
+        solver.solve(right.numpy(), result.numpy())
+    else:
+        solver.solve(right, result)
+    return result
+
+
+class AdamUniform:
+    """Adam with one second moment for the whole tensor, its largest, so that steps keep the gradient's direction.
+
+    Source: Nicolet et al. 2021, section 3.4.
+    """
+
+    def __init__(self, parameter: torch.Tensor, decay: tuple[float, float] = (0.9, 0.99)) -> None:
+        self.parameter, self._decay, self._count = parameter, decay, 0
+        self._mean, self._square = torch.zeros_like(parameter), torch.zeros_like(parameter)
+
+    def step(self, rate: float) -> None:
+        """One step against parameter.grad, `rate` long at most (in the parameter's unit); clears the gradient."""
+        gradient = self.parameter.grad
+        assert gradient is not None
+        self._count += 1
+        first, second = self._decay
+        self._mean.mul_(first).add_(gradient, alpha=1 - first)
+        self._square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        mean = self._mean / (1 - first**self._count)
+        largest = float((self._square.max() / (1 - second**self._count)).sqrt())
+        with torch.no_grad():
+            self.parameter -= mean * (rate / max(largest, 1e-20))
+        self.parameter.grad = None

@@ -1,0 +1,57 @@
+"""How a mesh is refined: every knob once, default and unit beside it. Torch-free."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...bridge.errors import BadSettings
+
+
+@dataclass(frozen=True)
+class RefineLevel:
+    """One step from coarse to fine: the mesh is remeshed to about `faces` triangles, then optimised.
+
+    side_px: the object's surroundings in a view are brought down to this many pixels on their longer side.
+    iterations: at most; a time budget may end a level earlier.
+    """
+
+    side_px: int
+    faces: int
+    iterations: int
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """One refinement in free mode. Lengths are fractions of a mean edge where they say so."""
+
+    levels: tuple[RefineLevel, ...]
+    seconds: float = 60.0              # processor seconds of one thread on a CPU, seconds of the clock on a GPU
+    views_per_step: int = 4
+    learning_rate: float = 0.1         # longest step of a vertex in an iteration, in mean edges of the level
+    last_rate: float = 0.15            # share of it that is left at a level's end
+    stiffness: float = 12.0            # Large Steps: how far a vertex takes its neighbours along, in edges squared
+    fairness: float = 0.02             # weight of bending
+    silhouette: float = 1.0            # weights of the losses
+    colour: float = 1.0
+    depth: float = 1.0                 # only where views carry depth
+    normals: float = 0.3               # only where views carry normals
+    colour_rate: float = 0.01          # step of a vertex' colour
+    linear_colour: bool = False        # compare linear light instead of sRGB values
+    hold_out: int = 0                  # every how many views one is left out of the fit; 0: none
+    seed: int = 0
+
+
+REFINE_PRESETS: dict[str, RefineSettings] = {
+    "draft": RefineSettings(seconds=20.0, levels=(
+        RefineLevel(128, 5_000, 150), RefineLevel(224, 12_000, 120))),
+    "normal": RefineSettings(seconds=60.0, levels=(
+        RefineLevel(160, 6_000, 200), RefineLevel(256, 14_000, 200), RefineLevel(384, 24_000, 150))),
+    "high": RefineSettings(seconds=180.0, levels=(
+        RefineLevel(192, 8_000, 300), RefineLevel(320, 20_000, 300), RefineLevel(512, 50_000, 300))),
+}
+
+
+def refine_preset(quality: str) -> RefineSettings:
+    """The row of a quality name. Raises BadSettings for a name that is not in the table."""
+    if quality not in REFINE_PRESETS:
+        raise BadSettings(f"There is no quality called {quality!r}.", f"Choose one of {', '.join(REFINE_PRESETS)}.")
+    return REFINE_PRESETS[quality]
