@@ -70,14 +70,17 @@ def _solved(solver: CholeskySolverF, right: torch.Tensor) -> torch.Tensor:
 
 
 class AdamUniform:
-    """Adam with one second moment for the whole tensor, its largest, so that steps keep the gradient's direction.
+    """Adam whose second moment is one number a vertex, so that steps keep the gradient's direction.
 
-    Source: Nicolet et al. 2021, section 3.4.
+    uniform: 1 takes the largest of all vertices' for all of them (Nicolet et al. 2021, section 3.4), 0 each vertex' own,
+    between them their geometric mean: outlines pull much harder than colours do, and hollows have colours alone.
     """
 
-    def __init__(self, parameter: torch.Tensor, decay: tuple[float, float] = (0.9, 0.99)) -> None:
+    def __init__(self, parameter: torch.Tensor, decay: tuple[float, float] = (0.9, 0.99),
+                 uniform: float = 1.0) -> None:
+        self._uniform = uniform
         self.parameter, self._decay, self._count = parameter, decay, 0
-        self._mean, self._square = torch.zeros_like(parameter), torch.zeros_like(parameter)
+        self._mean, self._square = torch.zeros_like(parameter), torch.zeros_like(parameter[:, :1])
 
     def step(self, rate: float) -> None:
         """One step against parameter.grad, `rate` long at most (in the parameter's unit); clears the gradient."""
@@ -86,9 +89,11 @@ class AdamUniform:
         self._count += 1
         first, second = self._decay
         self._mean.mul_(first).add_(gradient, alpha=1 - first)
-        self._square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
+        self._square.mul_(second).add_(gradient.square().sum(1, keepdim=True), alpha=1 - second)
         mean = self._mean / (1 - first**self._count)
-        largest = float((self._square.max() / (1 - second**self._count)).sqrt())
+        size = (self._square / (1 - second**self._count)).sqrt()
+        largest = size.max().clamp(min=1e-20)
+        size = largest**self._uniform * size.clamp(min=1e-6 * float(largest))**(1 - self._uniform)
         with torch.no_grad():
-            self.parameter -= mean * (rate / max(largest, 1e-20))
+            self.parameter -= rate * mean / size
         self.parameter.grad = None

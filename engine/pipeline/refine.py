@@ -109,7 +109,7 @@ class Refinement:
         stiff = steps.stiff_from_positions(start).requires_grad_()
         colours = seen_colours(start, surface, targets).requires_grad_()
         gain = torch.zeros((len(targets.clip), 3), device=device, requires_grad=True)
-        mover = AdamUniform(stiff)
+        mover = AdamUniform(stiff, uniform=settings.uniform)
         painter = torch.optim.Adam([{"params": [colours], "lr": settings.colour_rate},
                                     {"params": [gain], "lr": GAIN_RATE}], betas=(0.9, 0.99))
         order = _view_order(len(targets.clip), settings.views_per_step, random)
