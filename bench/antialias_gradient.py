@@ -3,9 +3,10 @@
     python -m slipcast.bench.antialias_gradient [--size 512] [--faces 1000 5000 50000]
 
 The loss is the covered area, each pixel weighted by a smooth random picture. True change: the mesh is moved by +-0.3
-pixels and its coverage taken with 4x4 samples a pixel. Ratio: slope of the regression of the analytic on the true change over
-several moves; 1 is right, 0 is no gradient. "grow" = outwards along the radius, "bend" = smooth random fields,
-"jitter" = each vertex by itself (with triangles of a pixel or two the move is no longer small, and noise is large). "own edges" looks at the visible triangle's edges only, "followed" is the default.
+pixels and its coverage taken with 4x4 samples a pixel. Ratio: slope of the regression of the analytic on the true
+change over several moves; 1 is right, 0 is no gradient. "grow" = outwards along the radius, "bend" = smooth random
+fields, "jitter" = each vertex by itself (for triangles of a pixel or two that move is no longer small, and few moves
+leave much noise). "own edges" looks at the visible triangle's edges only, "followed" is the default.
 """
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ def geodesic_ball(faces: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make_shape(name: str, faces: int) -> tuple[np.ndarray, np.ndarray]:
-    """ball; bumpy: waves of 12 % of the radius; rough: each vertex off by up to a third of an edge, as in a raw hull."""
+    """ball; bumpy: waves of 12 % of the radius; rough: each vertex off by up to a third of an edge, like a hull."""
     vertices, indices = geodesic_ball(faces)
     rng = np.random.default_rng(0)
     radius = np.ones(len(vertices))

@@ -28,14 +28,16 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 CANCELLED = "Cancelled. Nothing was written."
 STOP_PATIENCE_S = 1.0      # for the pipeline to come to its next check and clean up
+SAME_PRESS_S = 0.3         # `timeout` and some terminals send one request to stop twice
 SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
 
 
 @dataclasses.dataclass
 class _Stop:
-    """number: of the signal that asked for a stop, 0: none. writing: files are being written, and will be finished."""
+    """number: of the signal that asked for a stop (at asked_s); 0: none. writing: the files, which will be finished."""
 
     number: int = 0
+    asked_s: float = 0.0
     writing: bool = False
 
 
@@ -165,11 +167,12 @@ def _stop_by_signal() -> Iterator[_Stop]:
     before: dict[int, Any] = {}
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
-        sys.stderr.write("\nStopping ...\n")
         if not stop.number:
-            stop.number = number
+            stop.number, stop.asked_s = number, time.monotonic()
+            sys.stderr.write("\nStopping ...\n")
             timer.start()
+        elif time.monotonic() - stop.asked_s > SAME_PRESS_S:
+            os._exit(128 + number)
 
     try:
         for number in (signal.SIGINT, signal.SIGTERM):

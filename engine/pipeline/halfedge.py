@@ -147,7 +147,7 @@ def make_half_edges(vertices: np.ndarray, faces: np.ndarray, twin: np.ndarray, s
         normal = face_normals(vertices, faces)
         normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
         own, other = normal[np.arange(len(twin)) // 3], normal[np.maximum(twin, 0) // 3]
-        flat = np.linalg.norm(own, axis=1) * np.linalg.norm(other, axis=1) < 0.5    # a face without an area says nothing
+        flat = np.linalg.norm(own, axis=1) * np.linalg.norm(other, axis=1) < 0.5    # a face without area says nothing
         turned = (own * other).sum(1) < np.cos(np.radians(feature_angle_deg))
         feature = feature | (turned & ~flat)
     kind = _kinds(vertices, faces, feature, twin)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
+from scipy import ndimage
 
 from .silhouettes import Silhouette, Silhouettes, view_depth
 
@@ -60,7 +61,7 @@ def _histogram(colours: np.ndarray) -> np.ndarray:
     counts = np.zeros((BINS,) * 3)
     np.add.at(counts, tuple(colours.T), 1.0)
     for axis in range(3):
-        counts = np.apply_along_axis(np.convolve, axis, counts, np.array([0.25, 0.5, 0.25]), mode="same")
+        counts = ndimage.convolve1d(counts, [0.25, 0.5, 0.25], axis=axis, mode="constant")
     return (counts / len(colours) + 1e-4) / (1 + 1e-4 * counts.size)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import warp as wp
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from ...bridge.errors import BadMesh, BadSettings
 from ..render.backend import prepare_kernels
@@ -39,7 +39,7 @@ class RemeshSettings:
     """How remesh_isotropic works."""
 
     iterations: int = 5                          # rounds of split, collapse, flip, smooth
-    feature_angle_deg: float | None = 60.0       # edges at which the surface turns by more stay; None: open borders only
+    feature_angle_deg: float | None = 60.0       # edges that turn by more stay; None: only open borders do
     project: bool = True                         # vertices end on the given surface; False: it is smoothed a little
     keep_apart: bool = True                      # look for new self-intersections and undo them
 
@@ -99,12 +99,17 @@ def _remesh(mesh: Mesh, edge_length: float, settings: RemeshSettings, stage: Sta
         if crossing.sum() <= accepted:
             return made, given
         log.info("remesh: %d faces run through each other, round %d", int(crossing.sum()), attempt)
-        centres = made.vertices[made.faces[crossing]].mean(1)
-        distance = cKDTree(centres).query(given.mesh.vertices)[0]
-        frozen |= distance < (1.0 + attempt) * 1.5 * given.size
+        frozen |= _near(given.mesh.vertices, made.vertices[made.faces[crossing]], 1.0 + attempt)
     stage.warn(f"Remeshing left {int(crossing.sum())} faces that run through each other "
                f"({accepted} before). A smaller edge length keeps thin walls apart.")
     return made, given
+
+
+def _near(points: np.ndarray, triangles: np.ndarray, reach: float) -> np.ndarray:
+    """(N,) bool: points (N, 3) within `reach` longest edges of the nearest triangle's centre. triangles: (F, 3, 3)."""
+    longest = np.linalg.norm(triangles - np.roll(triangles, 1, axis=1), axis=2).max(1)
+    distance, nearest = KDTree(triangles.mean(1)).query(points)
+    return distance < reach * 1.5 * longest[nearest]
 
 
 def _checked(mesh: Mesh, edge_length: float, sizing: np.ndarray | None) -> _Input:
@@ -121,8 +126,8 @@ def _checked(mesh: Mesh, edge_length: float, sizing: np.ndarray | None) -> _Inpu
     directed = faces.astype(np.int64) * len(vertices) + np.roll(faces, -1, axis=1)
     if not len(faces) or len(np.unique(directed)) < directed.size:
         raise BadMesh("The mesh has edges with more than two faces, or neighbours that look opposite ways.",
-                      "In Blender: Mesh > Clean Up > Merge by Distance, then Select > All by Trait > Non Manifold shows "
-                      "them; Mesh > Normals > Recalculate Outside turns faces.")
+                      "In Blender, Select > All by Trait > Non Manifold shows them; Mesh > Clean Up > Merge by "
+                      "Distance and Mesh > Normals > Recalculate Outside often help.")
     factor = np.ones(len(vertices), np.float32) if sizing is None else np.asarray(sizing, np.float32)
     if factor.shape != (len(vertices),) or not np.isfinite(factor).all() or factor.min() <= 0:
         raise BadSettings("The sizes at the vertices have to be numbers above 0, one a vertex.", "Check the attribute.")
@@ -212,12 +217,9 @@ def _onto_lines(points: np.ndarray, lines: np.ndarray) -> np.ndarray:
     of_sample = np.repeat(np.arange(len(lines)), pieces)
     within = (np.arange(len(of_sample)) - np.repeat(np.cumsum(pieces) - pieces, pieces) + 0.5) / pieces[of_sample]
     samples = lines[of_sample, 0] + within[:, None] * (lines[of_sample, 1] - lines[of_sample, 0])
-    nearest = of_sample[cKDTree(samples).query(points, k=min(4, len(samples)))[1].reshape(len(points), -1)]
+    nearest = of_sample[KDTree(samples).query(points, k=min(4, len(samples)))[1].reshape(len(points), -1)]
     start, along = lines[nearest, 0], lines[nearest, 1] - lines[nearest, 0]
     t = ((points[:, None] - start) * along).sum(-1) / np.maximum((along**2).sum(-1), 1e-60)
     candidates = start + np.clip(t, 0, 1)[..., None] * along
     best = np.linalg.norm(candidates - points[:, None], axis=-1).argmin(1)
     return candidates[np.arange(len(points)), best]
-
-
-__all__ = ["RemeshSettings", "remesh_isotropic", "remesh_with_attributes"]

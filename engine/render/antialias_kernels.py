@@ -49,75 +49,98 @@ def crossing(a: wp.vec3, b: wp.vec3) -> float:
     return result
 
 
+@wp.struct
+class Cut:
+    along: float                                  # where the pair's plane cuts a half-edge; NOWHERE behind the eye
+    half: int                                     # the half-edge; -1 for none
+
+
 @wp.func
-def contour_at(mesh: Mesh, block: int, face: int, x: float, y: float, axis: int, sign: float) -> int:
+def first_cut(mesh: Mesh, block: int, face: int, x: float, y: float, axis: int, sign: float) -> Cut:
+    """Where the way from the nearer pixel leaves its triangle."""
+    a = pair_frame(mesh.screen[block, mesh.faces[face, 0]], x, y, axis, sign)
+    b = pair_frame(mesh.screen[block, mesh.faces[face, 1]], x, y, axis, sign)
+    c = pair_frame(mesh.screen[block, mesh.faces[face, 2]], x, y, axis, sign)
+    cut = Cut()
+    cut.along = float(NOWHERE)
+    cut.half = int(-1)
+    if (a[1] >= 0.0) != (b[1] >= 0.0):
+        cut.along = crossing(a, b)
+        cut.half = 3 * face
+    if (b[1] >= 0.0) != (c[1] >= 0.0):
+        other = crossing(b, c)
+        if other > cut.along:
+            cut.along = other
+            cut.half = 3 * face + 1
+    if (c[1] >= 0.0) != (a[1] >= 0.0):
+        other = crossing(c, a)
+        if other > cut.along:
+            cut.along = other
+            cut.half = 3 * face + 2
+    return cut
+
+
+@wp.func
+def next_cut(mesh: Mesh, block: int, entry: int, x: float, y: float, axis: int, sign: float) -> Cut:
+    """Where the line that comes in through a half-edge leaves that triangle."""
+    face = entry / 3
+    k = entry - 3 * face
+    a = pair_frame(mesh.screen[block, mesh.faces[face, k]], x, y, axis, sign)
+    b = pair_frame(mesh.screen[block, mesh.faces[face, (k + 1) % 3]], x, y, axis, sign)
+    c = pair_frame(mesh.screen[block, mesh.faces[face, (k + 2) % 3]], x, y, axis, sign)
+    cut = Cut()
+    if (c[1] >= 0.0) == (a[1] >= 0.0):
+        cut.along = crossing(b, c)
+        cut.half = 3 * face + (k + 1) % 3
+    else:
+        cut.along = crossing(c, a)
+        cut.half = 3 * face + (k + 2) % 3
+    if cut.along == NOWHERE:
+        cut.half = -1
+    return cut
+
+
+@wp.func
+def contour_at(mesh: Mesh, block: int, face: int, goal: int, x: float, y: float, axis: int, sign: float) -> int:
     """The half-edge at which the surface seen at (x, y) ends on the way to the pair's other pixel; -1 if it does not.
 
     Follows the line in which the pair's plane cuts the mesh, from triangle to triangle. Where the line turns back the
     surface has a fold (or ends): a candidate. It goes on below the fold, since a rough surface may come out again
-    further on; the farthest fold wins. A line that reaches the other pixel is a surface that goes on there.
+    further on; the farthest fold wins. A line that reaches the other pixel, or the triangle seen there (`goal`, -1 when
+    there is none), is a surface that goes on there.
     """
-    a = pair_frame(mesh.screen[block, mesh.faces[face, 0]], x, y, axis, sign)
-    b = pair_frame(mesh.screen[block, mesh.faces[face, 1]], x, y, axis, sign)
-    c = pair_frame(mesh.screen[block, mesh.faces[face, 2]], x, y, axis, sign)
-    here = float(NOWHERE)
-    half = int(-1)
-    if (a[1] >= 0.0) != (b[1] >= 0.0):
-        here = crossing(a, b)
-        half = 3 * face
-    if (b[1] >= 0.0) != (c[1] >= 0.0):
-        other = crossing(b, c)
-        if other > here:
-            here = other
-            half = 3 * face + 1
-    if (c[1] >= 0.0) != (a[1] >= 0.0):
-        other = crossing(c, a)
-        if other > here:
-            here = other
-            half = 3 * face + 2
-    best = float(-1.0e-3)
+    cut = first_cut(mesh, block, face, x, y, axis, sign)
+    best = float(-LEAST_TURN)
     best_half = int(-1)
     forward = int(1)
-    turn = here                                   # the farthest point of this way forward, or nearest of this way back
-    turn_half = half
+    turn = cut.along                              # the farthest point of this way forward, or nearest of this way back
+    turn_half = cut.half
     step = int(0)
-    while half >= 0 and step < mesh.max_steps and here < 1.0 and (here > BEHIND or forward == 1):
+    while cut.half >= 0 and step < mesh.max_steps and cut.along < 1.0 and (cut.along > BEHIND or forward == 1):
         step = step + 1
-        link = mesh.links[half]
-        if link < 0:
+        entry = mesh.links[cut.half]
+        if entry < 0:
             if forward == 1 and turn > best:
                 best_half = turn_half
-            half = -1
+            cut.half = -1
+        elif forward == 1 and entry / 3 == goal:
+            cut.half = -1
         else:
-            g = link / 3
-            k = link - 3 * g
-            a = pair_frame(mesh.screen[block, mesh.faces[g, k]], x, y, axis, sign)
-            b = pair_frame(mesh.screen[block, mesh.faces[g, (k + 1) % 3]], x, y, axis, sign)
-            c = pair_frame(mesh.screen[block, mesh.faces[g, (k + 2) % 3]], x, y, axis, sign)
-            if (c[1] >= 0.0) == (a[1] >= 0.0):
-                here = crossing(b, c)
-                half = 3 * g + (k + 1) % 3
-            else:
-                here = crossing(c, a)
-                half = 3 * g + (k + 2) % 3
-            if here == NOWHERE:
-                half = -1
-            elif forward == 1:
-                if here > turn:
-                    turn = here
-                    turn_half = half
-                elif here < turn - LEAST_TURN:
+            cut = next_cut(mesh, block, entry, x, y, axis, sign)
+            if cut.half >= 0:
+                if forward == 1 and cut.along < turn - LEAST_TURN:
                     if turn > best:
                         best = turn
                         best_half = turn_half
                     forward = 0
-                    turn = here
-            elif here < turn:
-                turn = here
-            elif here > turn + LEAST_TURN:
-                forward = 1
-                turn = here
-                turn_half = half
+                    turn = cut.along
+                elif forward == 0 and cut.along > turn + LEAST_TURN:
+                    forward = 1
+                    turn = cut.along
+                    turn_half = cut.half
+                elif (forward == 1) == (cut.along > turn):
+                    turn = cut.along
+                    turn_half = cut.half
     return best_half
 
 
@@ -149,15 +172,17 @@ def find_pair(mesh: Mesh, rast: wp.array(dtype=wp.vec4, ndim=3), block: int, row
         if p[3] <= 0.0 or (q[3] > 0.0 and q[2] < p[2]):
             second = 1
         face = int(p[3]) - 1
+        goal = int(q[3]) - 1
         x = float(column) + 0.5
         y = float(row) + 0.5
         sign = float(1.0)
         if second == 1:
             face = int(q[3]) - 1
+            goal = int(p[3]) - 1
             sign = -1.0
             x = x + float(1 - axis)
             y = y + float(axis)
-        half = contour_at(mesh, block, face, x, y, axis, sign)
+        half = contour_at(mesh, block, face, goal, x, y, axis, sign)
         if half >= 0:
             if steep(mesh, block, half, axis) == 1:
                 result = 2 * half + second

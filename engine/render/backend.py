@@ -35,9 +35,11 @@ def prepare_kernels(kernel: Any, device: torch.device) -> None:
     with _loading:
         if (module.name, name) in _loaded:
             return
+        wp.init()
         started = time.perf_counter()
         log.info("Preparing kernels of %s for %s (compiled at first use, then kept on disk).", module.name, name)
-        module.load(wp.device_from_torch(device))
+        # as the launches will ask for it, or it is compiled a second time: on the CPU a block is one thread
+        module.load(wp.device_from_torch(device), block_dim=1 if device.type == "cpu" else None)
         seconds = time.perf_counter() - started
         if seconds > SLOW_LOAD_S:
             log.info("Compiled kernels of %s for %s in %.1f s; kept in %s.", module.name, name, seconds,

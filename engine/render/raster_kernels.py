@@ -107,17 +107,20 @@ def offer(nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, row: int, colu
 
 
 @wp.func
-def edge_line(a: wp.vec4, b: wp.vec4, ia: int, ib: int) -> wp.vec4:
+def on_screen(p: wp.vec4) -> wp.vec3:
+    """(x, y) in pixels and z/w."""
+    scale = 1.0 / p[3]
+    return wp.vec3(p[0] * scale, p[1] * scale, p[2] * scale)
+
+
+@wp.func
+def edge_line(a: wp.vec3, b: wp.vec3, ia: int, ib: int) -> wp.vec4:
     """(x, y, dx, dy) of the edge a-b on the screen, from the lower to the higher index as in `edge`; the caller turns
     the sign. Measured from the edge's own corner, so that float32 keeps its digits on large images."""
-    p = a
-    q = b
+    line = wp.vec4(a[0], a[1], b[0] - a[0], b[1] - a[1])
     if ia > ib:
-        p = b
-        q = a
-    x = p[0] / p[3]
-    y = p[1] / p[3]
-    return wp.vec4(x, y, q[0] / q[3] - x, q[1] / q[3] - y)
+        line = wp.vec4(b[0], b[1], a[0] - b[0], a[1] - b[1])
+    return line
 
 
 @wp.func
@@ -129,27 +132,16 @@ def turn_of(ia: int, ib: int, sign: float) -> float:
 
 
 @wp.func
-def cover_whole(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+def cover_whole(a: wp.vec3, b: wp.vec3, c: wp.vec3, i0: int, i1: int, i2: int,
                 nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, face: int, left: int, right: int, top: int,
                 bottom: int):
     """All pixels of a triangle that lies in front of the near plane: on the screen everything is linear."""
-    i0 = faces[face, 0]
-    i1 = faces[face, 1]
-    i2 = faces[face, 2]
-    a = screen[block, i0]
-    b = screen[block, i1]
-    c = screen[block, i2]
-    za = a[2] / a[3]
-    zb = b[2] / b[3]
-    zc = c[2] / c[3]
+    area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    if area == 0.0:
+        return
     l0 = edge_line(b, c, i1, i2)
     l1 = edge_line(c, a, i2, i0)
     l2 = edge_line(a, b, i0, i1)
-    x0 = a[0] / a[3]
-    y0 = a[1] / a[3]
-    area = (b[0] / b[3] - x0) * (c[1] / c[3] - y0) - (b[1] / b[3] - y0) * (c[0] / c[3] - x0)
-    if area == 0.0:
-        return
     sign = wp.sign(area)
     t0 = turn_of(i1, i2, sign)
     t1 = turn_of(i2, i0, sign)
@@ -165,7 +157,7 @@ def cover_whole(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=w
             e1 = t1 * (r1 - l1[3] * (x - l1[0]))
             e2 = t2 * (r2 - l2[3] * (x - l2[0]))
             if e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0:
-                depth = (e0 * za + e1 * zb + e2 * zc) / (e0 + e1 + e2)
+                depth = (e0 * a[2] + e1 * b[2] + e2 * c[2]) / (e0 + e1 + e2)
                 if depth >= -1.0 and depth <= 1.0:
                     offer(nearest, block, row, column, depth, face)
 
@@ -182,23 +174,39 @@ def cover_cut(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.
                 offer(nearest, block, row, column, hit[2], face)
 
 
+@wp.func
+def clip_box(box: wp.vec4, width: int, first_row: int, end_row: int) -> wp.vec4i:
+    """(left, right, top, bottom): the pixels whose centres are in the box. Centres lie at +0.5: the first at or after x
+    is ceil(x - 0.5)."""
+    return wp.vec4i(int(wp.clamp(wp.ceil(box[0] - 0.5), 0.0, float(width))),
+                    int(wp.clamp(wp.floor(box[2] - 0.5) + 1.0, 0.0, float(width))),
+                    int(wp.clamp(wp.ceil(box[1] - 0.5), float(first_row), float(end_row))),
+                    int(wp.clamp(wp.floor(box[3] - 0.5) + 1.0, float(first_row), float(end_row))))
+
+
 @wp.kernel
 def cover(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), width: int, near_w: float,
           nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, first_row: int, end_row: int):
     face = wp.tid()
-    box = bounds(screen, faces, block, face, near_w)
-    # pixel centres lie at +0.5: the first centre at or after x is ceil(x - 0.5)
-    left = int(wp.clamp(wp.ceil(box[0] - 0.5), 0.0, float(width)))
-    right = int(wp.clamp(wp.floor(box[2] - 0.5) + 1.0, 0.0, float(width)))
-    top = int(wp.clamp(wp.ceil(box[1] - 0.5), float(first_row), float(end_row)))
-    bottom = int(wp.clamp(wp.floor(box[3] - 0.5) + 1.0, float(first_row), float(end_row)))
-    if left < right and top < bottom:
-        low = wp.min(screen[block, faces[face, 0]][3], wp.min(screen[block, faces[face, 1]][3],
-                                                              screen[block, faces[face, 2]][3]))
-        if low >= near_w:
-            cover_whole(screen, faces, nearest, block, face, left, right, top, bottom)
-        else:
-            cover_cut(screen, faces, near_w, nearest, block, face, left, right, top, bottom)
+    i0 = faces[face, 0]
+    i1 = faces[face, 1]
+    i2 = faces[face, 2]
+    p = screen[block, i0]
+    q = screen[block, i1]
+    r = screen[block, i2]
+    if p[3] >= near_w and q[3] >= near_w and r[3] >= near_w:
+        a = on_screen(p)
+        b = on_screen(q)
+        c = on_screen(r)
+        box = wp.vec4(wp.min(a[0], wp.min(b[0], c[0])), wp.min(a[1], wp.min(b[1], c[1])),
+                      wp.max(a[0], wp.max(b[0], c[0])), wp.max(a[1], wp.max(b[1], c[1])))
+        at = clip_box(box, width, first_row, end_row)
+        if at[0] < at[1] and at[2] < at[3]:
+            cover_whole(a, b, c, i0, i1, i2, nearest, block, face, at[0], at[1], at[2], at[3])
+    else:
+        at = clip_box(bounds(screen, faces, block, face, near_w), width, first_row, end_row)
+        if at[0] < at[1] and at[2] < at[3]:
+            cover_cut(screen, faces, near_w, nearest, block, face, at[0], at[1], at[2], at[3])
 
 
 @wp.kernel

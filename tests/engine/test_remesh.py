@@ -160,9 +160,28 @@ def test_walls_nearer_than_an_edge_do_not_run_through_each_other():
     assert to_trimesh(after).body_count == 2
 
 
-def test_crossing_faces_are_found():
-    assert crossing_faces(joined(ball(2), ball(2, 1.0, (1, 0, 0)))).any()
-    assert not crossing_faces(joined(ball(2), ball(2, 1.0, (2.5, 0, 0)))).any()
+def crossing_faces_ref(mesh: Mesh) -> np.ndarray:
+    """Every edge against every face without its ends: p + t (q - p) = a + u (b - a) + v (c - a), solved."""
+    hit = np.zeros(len(mesh.faces), bool)
+    corners = mesh.vertices[mesh.faces].astype(np.float64)
+    for face, (a, b, c) in enumerate(corners):
+        for side in range(3):
+            p, q = corners[:, side], corners[:, (side + 1) % 3]
+            system = np.stack([np.broadcast_to(b - a, p.shape), np.broadcast_to(c - a, p.shape), p - q], -1)
+            apart = ~np.isin(mesh.faces[:, [side, (side + 1) % 3]], mesh.faces[face]).any(1)
+            apart &= np.abs(np.linalg.det(system)) > 1e-12
+            u, v, t = np.linalg.solve(system[apart], (p - a)[apart][..., None])[..., 0].T
+            through = np.flatnonzero(apart)[(u > 0) & (v > 0) & (u + v < 1) & (t > 0) & (t < 1)]
+            hit[through] = True
+            hit[face] |= len(through) > 0
+    return hit
+
+
+@pytest.mark.parametrize("shift", [(0.9, 0.13, 0.21), (0.3, 0.02, 0.05), (2.5, 0, 0)])
+def test_crossing_faces_are_those_that_the_plain_way_finds(shift):
+    mesh = joined(ball(2), ball(2, 1.0, shift))
+    assert np.array_equal(crossing_faces(mesh), crossing_faces_ref(mesh))
+    assert crossing_faces(mesh).any() == (shift[0] < 2)
 
 
 def test_the_same_input_gives_the_same_mesh():
