@@ -29,6 +29,7 @@ STAGE_LABELS = {
     "hull": "Carving",
     "surface": "Making the surface",
     "simplify": "Simplifying",
+    "outlines": "Fitting the outlines",
     "refine": "Refining",
     "unwrap": "Unwrapping",
     "bake": "Baking the texture",

@@ -10,17 +10,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ...bridge.errors import BadMesh, Cancelled
+from ...bridge.errors import BadMasks, BadMesh, Cancelled
 from ..render import build_topology
 from .largesteps import AdamUniform, LargeSteps
 from .normals import face_normals
 from .progress import Stage
 from .refine_colours import seen_colours
+from .refine_guard import is_worse, unexplained
 from .refine_losses import Surface, bending, view_loss
 from .refine_settings import RefineLevel, RefineSettings
 from .remesh import RemeshSettings, remesh_isotropic
@@ -33,18 +34,26 @@ PREVIEW_S = 0.5           # shortest time between two previews
 PREVIEW_SHARE = 0.04      # of the loop's time that previews may cost
 GAIN_RATE = 0.003         # step of a view's brightness (natural logarithm)
 GOOD_EVERY = 10           # iterations between two states that are kept
+GUARD_PX = 128            # side at which the result is compared with its input: coarse enough for both meshes' colours
 EQUILATERAL = 3**0.5 / 4  # area of a triangle with edges of length 1
 
 
 @dataclass(frozen=True)
 class _Scene:
-    """What does not change from level to level."""
+    """What does not change from level to level. fitted: numbers of the views that the mesh is fitted to, left_out: of
+    those that judge it (the same where there are too few to leave any out)."""
 
     views: tuple[View, ...]
     masks: tuple[Mask, ...]
     crops: tuple[Crop, ...]
+    fitted: tuple[int, ...]
+    left_out: tuple[int, ...]
     frame: UnitFrame
     device: torch.device
+
+    def targets(self, numbers: tuple[int, ...], side_px: int) -> Targets:
+        return make_targets([self.views[each] for each in numbers], [self.masks[each] for each in numbers],
+                            [self.crops[each] for each in numbers], self.frame, side_px, self.device)
 
 
 class _Watch:
@@ -94,7 +103,7 @@ class Refinement:
             edge = (float(np.linalg.norm(face_normals(mesh.vertices, mesh.faces), axis=1).sum()) / 2
                     / (level.faces * EQUILATERAL))**0.5
             mesh = remesh_isotropic(mesh, edge, RemeshSettings(feature_angle_deg=None), self._stage)
-            targets = make_targets(scene.views, scene.masks, scene.crops, scene.frame, level.side_px, scene.device)
+            targets = scene.targets(scene.fitted, level.side_px)
             done = self._level(mesh, edge, level, targets, scene, random, watch)
             log.info("refine: level %d, %d faces, %d iterations, loss %.5f", number, len(mesh.faces), done,
                      self._stage.loss or 0.0)
@@ -150,7 +159,7 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
     if not len(mesh.faces) or not np.isfinite(mesh.vertices).all():
         raise BadMesh("The mesh to refine is empty or has positions that are not numbers.", "Give a mesh with a surface.")
     used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
-    scene = _scene(mesh, used, device)
+    scene = _scene(mesh, used, settings, device)
     stage.total = stage.done + sum(level.iterations for level in settings.levels)
     state = Refinement(mesh, settings, stage, preview)
     try:
@@ -159,12 +168,31 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
         if preview is not None:
             preview(state.mesh)
         raise
-    return state.mesh
+    return state.mesh if _is_better(state.mesh, mesh, scene, stage) else mesh
 
 
-def _scene(mesh: Mesh, used: list[tuple[View, Mask]], device: torch.device) -> _Scene:
+def _scene(mesh: Mesh, used: list[tuple[View, Mask]], settings: RefineSettings, device: torch.device) -> _Scene:
+    if not used:
+        raise BadMasks("No view has a mask that can be used.", "Check the masks: the object was found in none.")
     crops = tuple(crop_of(view.camera, mask, mesh) for view, mask in used)
-    return _Scene(tuple(view for view, _ in used), tuple(mask for _, mask in used), crops, UnitFrame.around(mesh), device)
+    everyone = tuple(range(len(used)))
+    every = settings.hold_out
+    left_out = everyone[every - 1::every] if every and len(used) >= 2 * every else everyone
+    fitted = everyone if left_out == everyone else tuple(each for each in everyone if each not in left_out)
+    return _Scene(tuple(view for view, _ in used), tuple(mask for _, mask in used), crops, fitted, left_out,
+                  UnitFrame.around(mesh), device)
+
+
+def _is_better(after: Mesh, before: Mesh, scene: _Scene, stage: Stage) -> bool:
+    """Ask the views that were left out. A result that they like less than its input is not worth having."""
+    seen, left_out = scene.targets(scene.fitted, GUARD_PX), scene.targets(scene.left_out, GUARD_PX)
+    error_before, error_after = (unexplained(each, scene.frame, seen, left_out) for each in (before, after))
+    log.info("refine: views left out differ by %.4f, before %.4f", error_after, error_before)
+    if not is_worse(error_after, error_before):
+        return True
+    stage.warn("Refining did not bring the mesh closer to its views, so it was left as it was. "
+               "Check that the cameras and masks belong to these photos.")
+    return False
 
 
 def _surface(mesh: Mesh, edge: float, device: torch.device) -> tuple[Surface, torch.Tensor]:

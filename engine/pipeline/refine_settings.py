@@ -37,7 +37,7 @@ class RefineSettings:
     normals: float = 0.3               # only where views carry normals
     colour_rate: float = 0.01          # step of a vertex' colour
     linear_colour: bool = False        # compare linear light instead of sRGB values
-    hold_out: int = 0                  # every how many views one is left out of the fit; 0: none
+    hold_out: int = 8                  # every how many views one is left out and judges the result; 0: none
     seed: int = 0
 
 
