@@ -29,8 +29,9 @@ class LargeSteps:
         system = coo_array(eye_array(vertices) + stiffness * graph_laplacian(faces, vertices))
         rows, columns = (np.ascontiguousarray(each, np.int32) for each in system.coords)
         values = np.ascontiguousarray(system.data, np.float64)
-        self._matrix = torch.sparse_coo_tensor(np.stack([rows, columns]).astype(np.int64), values,
-                                               (vertices, vertices), check_invariants=True).coalesce().to(device, torch.float32)
+        places = np.stack([rows, columns]).astype(np.int64)
+        matrix = torch.sparse_coo_tensor(places, values, (vertices, vertices), check_invariants=True)
+        self._matrix = matrix.coalesce().to(device, torch.float32)
         if device.type == "cpu":
             self._solver = CholeskySolverF(vertices, rows, columns, values, MatrixType.COO)
         else:
@@ -72,8 +73,8 @@ def _solved(solver: CholeskySolverF, right: torch.Tensor) -> torch.Tensor:
 class AdamUniform:
     """Adam whose second moment is one number a vertex, so that steps keep the gradient's direction.
 
-    uniform: 1 takes the largest of all vertices' for all of them (Nicolet et al. 2021, section 3.4), 0 each vertex' own,
-    between them their geometric mean: outlines pull much harder than colours do, and hollows have colours alone.
+    uniform: 1 takes the largest of all vertices' for all of them (Nicolet et al. 2021, section 3.4), 0 each vertex'
+    own, between them their geometric mean: outlines pull much harder than colours do, and hollows have colours alone.
     """
 
     def __init__(self, parameter: torch.Tensor, decay: tuple[float, float] = (0.9, 0.99),

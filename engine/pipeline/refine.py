@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ import torch
 from ...bridge.errors import BadMasks, BadMesh, Cancelled
 from ..render import build_topology
 from .largesteps import AdamUniform, LargeSteps
+from .manifold import clean, part_touching
 from .normals import face_normals
 from .progress import Stage
 from .refine_colours import seen_colours
@@ -77,7 +78,7 @@ class Refinement:
 
     def __init__(self, mesh: Mesh, settings: RefineSettings, stage: Stage,
                  preview: Callable[[Mesh], None] | None) -> None:
-        self.mesh, self._settings, self._stage, self._preview = mesh, settings, stage, preview
+        self.mesh, self._given, self._settings, self._stage, self._preview = mesh, mesh, settings, stage, preview
         self._shown_at, self._cost, self._began = -np.inf, 0.0, time.perf_counter()
 
     def keep(self, mesh: Mesh) -> None:
@@ -86,27 +87,46 @@ class Refinement:
             return
         self.mesh = mesh
         now = time.perf_counter()
-        if self._preview is None or now - self._shown_at < PREVIEW_S or self._cost > PREVIEW_SHARE * (now - self._began):
+        early, dear = now - self._shown_at < PREVIEW_S, self._cost > PREVIEW_SHARE * (now - self._began)
+        if self._preview is None or early or dear:
             return
         self._preview(mesh)
         self._shown_at = time.perf_counter()
         self._cost += self._shown_at - now
 
-    def run(self, scene: _Scene) -> None:
-        """All levels, or until the time is used up. Raises Cancelled."""
+    def judge(self, scene: _Scene) -> bool:
+        """Ask the views that were left out. If they like the mesh less than its input, the input is the mesh again."""
+        seen, left_out = scene.targets(scene.fitted, GUARD_PX), scene.targets(scene.left_out, GUARD_PX)
+        before, after = (unexplained(each, scene.frame, seen, left_out) for each in (self._given, self.mesh))
+        log.info("refine: views left out differ by %.4f, before %.4f", after, before)
+        if not is_worse(after, before):
+            return True
+        self.mesh = self._given
+        self._stage.warn("Refining did not bring the mesh closer to its views, so it was left as it was. "
+                         "Check that the cameras and masks belong to these photos.")
+        return False
+
+    def run(self, scene: _Scene) -> bool:
+        """All levels, or until the time is used up. False: judged, and given up. Raises Cancelled."""
         watch = _Watch(self._settings.seconds, scene.device)
         random = np.random.default_rng(self._settings.seed)
-        for number, level in enumerate(self._settings.levels):
+        levels, fitted = self._settings.levels, scene.fitted
+        for number, level in enumerate(levels):
             if watch.over:
                 break
+            if number == len(levels) - 1 > 0:
+                if not self.judge(scene):
+                    return False
+                fitted = tuple(range(len(scene.views)))    # they have judged; now they may say what they know
             mesh = scene.frame.to_unit(self.mesh)
             edge = (float(np.linalg.norm(face_normals(mesh.vertices, mesh.faces), axis=1).sum()) / 2
                     / (level.faces * EQUILATERAL))**0.5
             mesh = remesh_isotropic(mesh, edge, RemeshSettings(feature_angle_deg=None), self._stage)
-            targets = scene.targets(scene.fitted, level.side_px)
+            targets = scene.targets(fitted, level.side_px)
             done = self._level(mesh, edge, level, targets, scene, random, watch)
             log.info("refine: level %d, %d faces, %d iterations, loss %.5f", number, len(mesh.faces), done,
                      self._stage.loss or 0.0)
+        return True
 
     def _level(self, mesh: Mesh, edge: float, level: RefineLevel, targets: Targets, scene: _Scene,
                random: np.random.Generator, watch: _Watch) -> int:
@@ -128,7 +148,8 @@ class Refinement:
             positions = steps.positions_from_stiff(stiff)
             brightness = (gain[chosen] - gain.mean(0)).exp()
             loss = view_loss(positions, colours, brightness, surface, targets, chosen, settings, scene.frame.radius)
-            (loss + settings.fairness * bending(positions, surface, degree)).backward()
+            bend, change = bending(positions, surface, degree)
+            (loss + settings.fairness * bend + settings.evenness * change).backward()
             rate = settings.learning_rate * edge * settings.last_rate**(done / level.iterations)
             mover.step(rate)
             painter.step()
@@ -151,24 +172,28 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
                 stage: Stage, preview: Callable[[Mesh], None] | None = None) -> Mesh:
     """Fit `mesh` to its views, free mode: it gets new faces; parts that are separate stay.
 
-    mesh: closed or open manifold, world. views, masks: as for the hull; views whose mask has confidence 0 say nothing.
+    mesh: world; closed or open; where parts of it share an edge or a vertex they are parted.
+    views, masks: as for the hull; views whose mask has confidence 0 say nothing.
     preview: called with the current state, at most twice a second. Progress counts iterations, with the loss.
     On the CPU the same input and seed give the same mesh, as long as the iterations end before the time does.
     Raises BadMesh, Cancelled (the last good state has then been given to `preview`).
     """
     if not len(mesh.faces) or not np.isfinite(mesh.vertices).all():
-        raise BadMesh("The mesh to refine is empty or has positions that are not numbers.", "Give a mesh with a surface.")
+        raise BadMesh("The mesh to refine is empty or has positions that are not numbers.",
+                      "Give a mesh with a surface.")
     used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
+    mesh = part_touching(clean(mesh))
     scene = _scene(mesh, used, settings, device)
     stage.total = stage.done + sum(level.iterations for level in settings.levels)
     state = Refinement(mesh, settings, stage, preview)
     try:
-        state.run(scene)
+        if state.run(scene):
+            state.judge(scene)
     except Cancelled:
         if preview is not None:
             preview(state.mesh)
         raise
-    return state.mesh if _is_better(state.mesh, mesh, scene, stage) else mesh
+    return state.mesh
 
 
 def _scene(mesh: Mesh, used: list[tuple[View, Mask]], settings: RefineSettings, device: torch.device) -> _Scene:
@@ -183,18 +208,6 @@ def _scene(mesh: Mesh, used: list[tuple[View, Mask]], settings: RefineSettings, 
                   UnitFrame.around(mesh), device)
 
 
-def _is_better(after: Mesh, before: Mesh, scene: _Scene, stage: Stage) -> bool:
-    """Ask the views that were left out. A result that they like less than its input is not worth having."""
-    seen, left_out = scene.targets(scene.fitted, GUARD_PX), scene.targets(scene.left_out, GUARD_PX)
-    error_before, error_after = (unexplained(each, scene.frame, seen, left_out) for each in (before, after))
-    log.info("refine: views left out differ by %.4f, before %.4f", error_after, error_before)
-    if not is_worse(error_after, error_before):
-        return True
-    stage.warn("Refining did not bring the mesh closer to its views, so it was left as it was. "
-               "Check that the cameras and masks belong to these photos.")
-    return False
-
-
 def _surface(mesh: Mesh, edge: float, device: torch.device) -> tuple[Surface, torch.Tensor]:
     faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, np.int32)).to(device)
     pairs = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]).astype(np.int64)
@@ -203,7 +216,7 @@ def _surface(mesh: Mesh, edge: float, device: torch.device) -> tuple[Surface, to
     return Surface(faces, build_topology(faces), edges, edge), degree
 
 
-def _view_order(count: int, size: int, random: np.random.Generator):
+def _view_order(count: int, size: int, random: np.random.Generator) -> Iterator[np.ndarray]:
     """Groups of views without end; every view comes once before any comes twice."""
     size = min(size, count)
     waiting: list[int] = []

@@ -84,8 +84,14 @@ def _geometry(positions: torch.Tensor, clip: torch.Tensor, rast: torch.Tensor, s
     return total
 
 
-def bending(positions: torch.Tensor, surface: Surface, degree: torch.Tensor) -> torch.Tensor:
-    """How far the vertices are from their neighbours' mean, in edge lengths, squared, averaged. degree: (V, 1)."""
+def bending(positions: torch.Tensor, surface: Surface, degree: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squares, averaged, in edge lengths: how far vertices are from their neighbours' mean, and how much that differs
+    from one vertex to the next. The first flattens, the second lets an even bend be. degree: (V, 1)."""
     a, b = surface.edges[:, 0], surface.edges[:, 1]
-    total = torch.zeros_like(positions).index_add(0, a, positions[b]).index_add(0, b, positions[a])
-    return (((total / degree) - positions) / surface.edge_length).square().sum(1).mean()
+
+    def departure(values: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros_like(values).index_add(0, a, values[b]).index_add(0, b, values[a])
+        return total / degree - values
+
+    bend = departure(positions / surface.edge_length)
+    return bend.square().sum(1).mean(), departure(bend).square().sum(1).mean()

@@ -27,10 +27,11 @@ class RefineSettings:
     seconds: float = 60.0              # processor seconds of one thread on a CPU, seconds of the clock on a GPU
     views_per_step: int = 4
     learning_rate: float = 0.5         # longest step of a vertex in an iteration, in mean edges of the level
-    last_rate: float = 0.15            # share of it that is left at a level's end
+    last_rate: float = 0.05            # share of it that is left at a level's end
     stiffness: float = 2.0             # Large Steps: how far a vertex takes its neighbours along, in edges squared
     uniform: float = 0.2               # 1: one step length for all vertices, 0: each has its own
-    fairness: float = 0.4              # weight of bending
+    fairness: float = 0.1              # weight of bending
+    evenness: float = 1.0              # weight of changes of the bend
     silhouette: float = 1.0            # weights of the losses
     colour: float = 1.0
     depth: float = 1.0                 # only where views carry depth
@@ -45,9 +46,9 @@ REFINE_PRESETS: dict[str, RefineSettings] = {
     "draft": RefineSettings(seconds=20.0, levels=(
         RefineLevel(96, 3_000, 250), RefineLevel(160, 8_000, 150))),
     "normal": RefineSettings(seconds=60.0, levels=(
-        RefineLevel(128, 4_000, 600), RefineLevel(192, 9_000, 400), RefineLevel(320, 20_000, 200))),
+        RefineLevel(128, 4_000, 400), RefineLevel(192, 9_000, 300), RefineLevel(320, 20_000, 200))),
     "high": RefineSettings(seconds=180.0, levels=(
-        RefineLevel(128, 4_000, 800), RefineLevel(224, 12_000, 600), RefineLevel(384, 30_000, 450))),
+        RefineLevel(128, 4_000, 600), RefineLevel(224, 12_000, 500), RefineLevel(448, 40_000, 350))),
 }
 
 

@@ -93,6 +93,7 @@ def make_targets(views: Sequence[View], masks: Sequence[Mask], crops: Sequence[C
     side = min(side_px, max(crop.side for crop in crops))
     rows = [_target(view, mask, crop, side) for view, mask, crop in zip(views, masks, crops)]
     clip = np.stack([_clip_from_unit(view.camera, crop, frame) for view, crop in zip(views, crops)])
+
     def stacked(arrays: list[np.ndarray]) -> torch.Tensor:
         return torch.from_numpy(np.stack(arrays)).to(device)
 
@@ -133,7 +134,8 @@ def _nearest(image: np.ndarray | None, crop: Crop, side: int, fill: float) -> np
     """Values must not be mixed across an outline, so the nearest pixel's is taken."""
     if image is None:
         return None
-    return cv2.resize(_window(image.astype(np.float32), crop, fill), (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
+    window = _window(image.astype(np.float32), crop, fill)
+    return cv2.resize(window, (side, side), interpolation=cv2.INTER_NEAREST_EXACT)
 
 
 def _clip_from_unit(camera: Camera, crop: Crop, frame: UnitFrame) -> np.ndarray:

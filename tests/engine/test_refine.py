@@ -120,7 +120,8 @@ def dented() -> Mesh:
 
 
 def top(mesh: Mesh) -> float:
-    return float(mesh.vertices[np.linalg.norm(mesh.vertices[:, :2], axis=1) < 0.1, 2].mean())
+    x, y, z = mesh.vertices.T
+    return float(z[(np.hypot(x, y) < 0.1) & (z > 0)].mean())
 
 
 def test_a_hollow_that_no_outline_shows_is_found_by_its_colours():
@@ -144,7 +145,7 @@ def test_a_hollow_without_colours_is_found_by_depth_and_normals_that_the_views_c
     by_depth = refine_mesh(ball(4), ViewSet(tuple(with_both)), masks, dataclasses.replace(settings, normals=0.0), CPU,
                            make_stage())
     by_both = refine_mesh(ball(4), ViewSet(tuple(with_both)), masks, settings, CPU, make_stage())
-    assert top(by_colour) > 0.93            # grey all over says nothing
+    assert top(by_colour) > top(truth) + 0.06     # grey all over says little: there is no light in these views
     assert top(by_depth) == pytest.approx(top(truth), abs=0.03) and top(by_both) == pytest.approx(top(truth), abs=0.03)
 
 
