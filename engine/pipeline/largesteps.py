@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from cholespy import CholeskySolverF, MatrixType
+from cholespy import CholeskySolverF, MatrixType  # pyright: ignore[reportAttributeAccessIssue]: no stubs
 from scipy.sparse import coo_array, csr_array, diags_array, eye_array
 from torch.autograd.function import once_differentiable
 
@@ -29,8 +29,8 @@ class LargeSteps:
         system = coo_array(eye_array(vertices) + stiffness * graph_laplacian(faces, vertices))
         rows, columns = (np.ascontiguousarray(each, np.int32) for each in system.coords)
         values = np.ascontiguousarray(system.data, np.float64)
-        places = np.stack([rows, columns]).astype(np.int64)
-        matrix = torch.sparse_coo_tensor(places, values, (vertices, vertices), check_invariants=True)
+        places = torch.from_numpy(np.stack([rows, columns]).astype(np.int64))
+        matrix = torch.sparse_coo_tensor(places, torch.from_numpy(values), (vertices, vertices), check_invariants=True)
         self._matrix = matrix.coalesce().to(device, torch.float32)
         if device.type == "cpu":
             self._solver = CholeskySolverF(vertices, rows, columns, values, MatrixType.COO)

@@ -118,7 +118,7 @@ class Refinement:
                 if not self.judge(scene):
                     return False
                 fitted = tuple(range(len(scene.views)))    # they have judged; now they may say what they know
-            mesh = scene.frame.to_unit(self.mesh)
+            mesh = scene.frame.to_unit(part_touching(clean(self.mesh)) if number == 0 else self.mesh)
             edge = (float(np.linalg.norm(face_normals(mesh.vertices, mesh.faces), axis=1).sum()) / 2
                     / (level.faces * EQUILATERAL))**0.5
             mesh = remesh_isotropic(mesh, edge, RemeshSettings(feature_angle_deg=None), self._stage)
@@ -138,7 +138,7 @@ class Refinement:
         stiff = steps.stiff_from_positions(start).requires_grad_()
         colours = seen_colours(start, surface, targets).requires_grad_()
         gain = torch.zeros((len(targets.clip), 3), device=device, requires_grad=True)
-        mover = AdamUniform(stiff, uniform=settings.uniform)
+        mover = AdamUniform(stiff, uniform=level.uniform)
         painter = torch.optim.Adam([{"params": [colours], "lr": settings.colour_rate},
                                     {"params": [gain], "lr": GAIN_RATE}], betas=(0.9, 0.99))
         order = _view_order(len(targets.clip), settings.views_per_step, random)
@@ -150,7 +150,7 @@ class Refinement:
             loss = view_loss(positions, colours, brightness, surface, targets, chosen, settings, scene.frame.radius)
             bend, change = bending(positions, surface, degree)
             (loss + settings.fairness * bend + settings.evenness * change).backward()
-            rate = settings.learning_rate * edge * settings.last_rate**(done / level.iterations)
+            rate = level.rate * edge * settings.last_rate**(done / level.iterations)
             mover.step(rate)
             painter.step()
             painter.zero_grad()
@@ -182,7 +182,6 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
         raise BadMesh("The mesh to refine is empty or has positions that are not numbers.",
                       "Give a mesh with a surface.")
     used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
-    mesh = part_touching(clean(mesh))
     scene = _scene(mesh, used, settings, device)
     stage.total = stage.done + sum(level.iterations for level in settings.levels)
     state = Refinement(mesh, settings, stage, preview)

@@ -12,11 +12,16 @@ class RefineLevel:
 
     side_px: the object's surroundings in a view are brought down to this many pixels on their longer side.
     iterations: at most; a time budget may end a level earlier.
+    uniform: 0: each vertex has a step length of its own, so that the weak pull of colours reaches hollows; 1: one for
+    all, so that vertices on which nothing pulls stay where they are.
+    rate: longest step of a vertex in an iteration, in mean edges.
     """
 
     side_px: int
     faces: int
     iterations: int
+    uniform: float = 0.2
+    rate: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,8 @@ class RefineSettings:
     levels: tuple[RefineLevel, ...]
     seconds: float = 60.0              # processor seconds of one thread on a CPU, seconds of the clock on a GPU
     views_per_step: int = 4
-    learning_rate: float = 0.5         # longest step of a vertex in an iteration, in mean edges of the level
-    last_rate: float = 0.05            # share of it that is left at a level's end
+    last_rate: float = 0.05            # share of a level's rate that is left at its end
     stiffness: float = 2.0             # Large Steps: how far a vertex takes its neighbours along, in edges squared
-    uniform: float = 0.2               # 1: one step length for all vertices, 0: each has its own
     fairness: float = 0.1              # weight of bending
     evenness: float = 1.0              # weight of changes of the bend
     silhouette: float = 1.0            # weights of the losses
@@ -44,11 +47,13 @@ class RefineSettings:
 
 REFINE_PRESETS: dict[str, RefineSettings] = {
     "draft": RefineSettings(seconds=20.0, levels=(
-        RefineLevel(96, 3_000, 250), RefineLevel(160, 8_000, 150))),
+        RefineLevel(96, 3_000, 250), RefineLevel(160, 8_000, 150, 0.8, 0.4))),
     "normal": RefineSettings(seconds=60.0, levels=(
-        RefineLevel(128, 4_000, 400), RefineLevel(192, 9_000, 300), RefineLevel(320, 20_000, 200))),
+        RefineLevel(128, 4_000, 400), RefineLevel(192, 9_000, 300, 0.6, 0.4),
+        RefineLevel(320, 20_000, 200, 1.0, 0.3))),
     "high": RefineSettings(seconds=180.0, levels=(
-        RefineLevel(128, 4_000, 600), RefineLevel(224, 12_000, 500), RefineLevel(448, 40_000, 350))),
+        RefineLevel(128, 4_000, 600), RefineLevel(224, 12_000, 500, 0.6, 0.4),
+        RefineLevel(448, 40_000, 350, 1.0, 0.3))),
 }
 
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -99,16 +100,18 @@ def test_parts_that_are_separate_stay():
     assert to_trimesh(refined).volume == pytest.approx(4 / 3 * np.pi * (0.6**3 + 0.15**3), rel=0.05)
 
 
-def test_views_of_something_else_leave_the_mesh_as_it_was(bumps):
-    _, views, masks = bumps
-    turned = ViewSet(tuple(dataclasses.replace(view, camera=views.views[i - 3].camera)
-                           for i, view in enumerate(views.views)))
-    start, warnings = bumped(), []
-    shuffled = ViewSet(tuple(dataclasses.replace(view, image=np.roll(view.image, 40, 1)) for view in turned.views))
-    moved = [Mask(np.roll(mask.values, (25 if i % 2 else -25), i % 2), "alpha", 1.0) for i, mask in enumerate(masks)]
-    settings = dataclasses.replace(QUICK, hold_out=4, learning_rate=3.0, levels=(RefineLevel(64, 1200, 30),))
-    refined = refine_mesh(start, shuffled, moved, settings, CPU, make_stage(warnings))
-    assert refined is start and len(warnings) == 1 and "cameras" in warnings[0]
+def test_a_result_that_the_views_left_out_like_less_is_not_taken(bumps):
+    """Six views say that the object is larger than it is; the two that are left out know better."""
+    truth, views, masks = bumps
+    grown = [mask if i in (3, 7) else Mask(cv2.dilate(mask.values, np.ones((25, 25))), "alpha", 1.0)
+             for i, mask in enumerate(masks)]
+    warnings: list[str] = []
+    settings = dataclasses.replace(QUICK, hold_out=4, levels=(RefineLevel(64, 1200, 60), RefineLevel(64, 1200, 60)))
+    stage = make_stage(warnings)
+    refined = refine_mesh(truth, views, grown, settings, CPU, stage)
+    assert refined is truth
+    assert len(warnings) == 1 and "cameras" in warnings[0]
+    assert stage.done == 60                # the last level is not begun
 
 
 def dented() -> Mesh:
@@ -146,7 +149,8 @@ def test_a_hollow_without_colours_is_found_by_depth_and_normals_that_the_views_c
                            make_stage())
     by_both = refine_mesh(ball(4), ViewSet(tuple(with_both)), masks, settings, CPU, make_stage())
     assert top(by_colour) > top(truth) + 0.06     # grey all over says little: there is no light in these views
-    assert top(by_depth) == pytest.approx(top(truth), abs=0.03) and top(by_both) == pytest.approx(top(truth), abs=0.03)
+    assert top(by_depth) == pytest.approx(top(truth), abs=0.05)     # 1.2 pixels of these views
+    assert top(by_both) == pytest.approx(top(truth), abs=0.05)
 
 
 @pytest.mark.parametrize("mesh", [Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)),
