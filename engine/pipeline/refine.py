@@ -42,7 +42,7 @@ EQUILATERAL = 3**0.5 / 4  # area of a triangle with edges of length 1
 @dataclass(frozen=True)
 class _Scene:
     """What does not change from level to level. fitted: numbers of the views that the mesh is fitted to, left_out: of
-    those that judge it (the same where there are too few to leave any out)."""
+    those that judge its first level (the same where there are too few to leave any out)."""
 
     views: tuple[View, ...]
     masks: tuple[Mask, ...]
@@ -114,7 +114,7 @@ class Refinement:
         for number, level in enumerate(levels):
             if watch.over:
                 break
-            if number == len(levels) - 1 > 0:
+            if number == 1:
                 if not self.judge(scene):
                     return False
                 fitted = tuple(range(len(scene.views)))    # they have judged; now they may say what they know

@@ -41,7 +41,7 @@ class RefineSettings:
     normals: float = 0.3               # only where views carry normals
     colour_rate: float = 0.01          # step of a vertex' colour
     linear_colour: bool = False        # compare linear light instead of sRGB values
-    hold_out: int = 8                  # every how many views one is left out and judges the result; 0: none
+    hold_out: int = 8                  # every how many views one judges the first level before it joins; 0: none
     seed: int = 0
 
 
@@ -49,11 +49,11 @@ REFINE_PRESETS: dict[str, RefineSettings] = {
     "draft": RefineSettings(seconds=20.0, levels=(
         RefineLevel(96, 3_000, 250), RefineLevel(160, 8_000, 150, 0.8, 0.4))),
     "normal": RefineSettings(seconds=60.0, levels=(
-        RefineLevel(128, 4_000, 400), RefineLevel(192, 9_000, 300, 0.6, 0.4),
-        RefineLevel(320, 20_000, 200, 1.0, 0.3))),
+        RefineLevel(128, 4_000, 400), RefineLevel(192, 9_000, 300),
+        RefineLevel(320, 20_000, 200, 0.6, 0.4))),
     "high": RefineSettings(seconds=180.0, levels=(
-        RefineLevel(128, 4_000, 600), RefineLevel(224, 12_000, 500, 0.6, 0.4),
-        RefineLevel(448, 40_000, 350, 1.0, 0.3))),
+        RefineLevel(128, 4_000, 600), RefineLevel(224, 12_000, 500),
+        RefineLevel(448, 40_000, 350, 0.6, 0.4))),
 }
 
 
