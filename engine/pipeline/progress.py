@@ -12,7 +12,10 @@ from .types import Mesh, StageTime
 
 @dataclass(frozen=True)
 class StageProgress:
-    """done of total, in `unit` ("views", "slices", "faces"...); total 0: the count is not known."""
+    """done of total, in `unit` ("views", "slices", "faces"...); total 0: the count is not known.
+
+    loss: what an optimisation has still to explain, smaller is better; None where nothing is optimised.
+    """
 
     stage: str
     index: int
@@ -21,6 +24,7 @@ class StageProgress:
     total: int
     unit: str
     stage_seconds: float
+    loss: float | None = None
 
 
 class Stage:
@@ -29,6 +33,7 @@ class Stage:
     def __init__(self, run: Run, name: str, index: int, total: int, unit: str) -> None:
         self._run, self.name, self._index, self.total, self._unit = run, name, index, total, unit
         self.done = 0
+        self.loss: float | None = None
         self._started = time.perf_counter()
 
     @property
@@ -51,7 +56,7 @@ class Stage:
 
     def report(self) -> None:
         self._run.report(StageProgress(self.name, self._index, len(self._run.stage_names), self.done, self.total,
-                                       self._unit, self.seconds))
+                                       self._unit, self.seconds, self.loss))
 
 
 class Run:

@@ -1,0 +1,226 @@
+"""Refine: move a mesh until it looks like its views.
+
+From coarse to fine the mesh is remeshed to shorter edges and drawn into ever larger views; outlines, colours and, where
+the views carry them, depth and normals say how its vertices should move. The colour of each vertex is found along the
+way: where a hollow is still filled, the views disagree about it. Steps move whole regions (largesteps.py).
+Source: the loop is our own, after Nicolet et al. 2021 and Laine et al. 2020 for its parts.
+"""
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ...bridge.errors import BadMasks, BadMesh, Cancelled
+from ..render import build_topology
+from .largesteps import AdamUniform, LargeSteps
+from .manifold import clean, part_touching
+from .normals import face_normals
+from .progress import Stage
+from .refine_colours import seen_colours
+from .refine_guard import is_worse, unexplained
+from .refine_losses import Surface, bending, view_loss
+from .refine_settings import RefineLevel, RefineSettings
+from .remesh import RemeshSettings, remesh_isotropic
+from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
+from .types import Mask, Mesh, View, ViewSet
+
+log = logging.getLogger(__name__)
+
+PREVIEW_S = 0.5           # shortest time between two previews
+PREVIEW_SHARE = 0.04      # of the loop's time that previews may cost
+GAIN_RATE = 0.003         # step of a view's brightness (natural logarithm)
+GOOD_EVERY = 10           # iterations between two states that are kept
+GUARD_PX = 128            # side at which the result is compared with its input: coarse enough for both meshes' colours
+EQUILATERAL = 3**0.5 / 4  # area of a triangle with edges of length 1
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What does not change from level to level. fitted: numbers of the views that the mesh is fitted to, left_out: of
+    those that judge its first level (the same where there are too few to leave any out)."""
+
+    views: tuple[View, ...]
+    masks: tuple[Mask, ...]
+    crops: tuple[Crop, ...]
+    fitted: tuple[int, ...]
+    left_out: tuple[int, ...]
+    frame: UnitFrame
+    device: torch.device
+
+    def targets(self, numbers: tuple[int, ...], side_px: int) -> Targets:
+        return make_targets([self.views[each] for each in numbers], [self.masks[each] for each in numbers],
+                            [self.crops[each] for each in numbers], self.frame, side_px, self.device)
+
+
+class _Watch:
+    """Time used so far: processor seconds of one thread on a CPU (repeatable on a busy machine), else the clock."""
+
+    def __init__(self, seconds: float, device: torch.device) -> None:
+        self._cpu = device.type == "cpu"
+        self._threads = max(1, torch.get_num_threads()) if self._cpu else 1
+        self._seconds, self._started = seconds, self._now()
+
+    def _now(self) -> float:
+        return (time.process_time() if self._cpu else time.perf_counter()) / self._threads
+
+    @property
+    def over(self) -> bool:
+        return self._now() - self._started >= self._seconds
+
+
+class Refinement:
+    """A refinement under way. `mesh` is the last good state, in world units, at any time."""
+
+    def __init__(self, mesh: Mesh, settings: RefineSettings, stage: Stage,
+                 preview: Callable[[Mesh], None] | None) -> None:
+        self.mesh, self._given, self._settings, self._stage, self._preview = mesh, mesh, settings, stage, preview
+        self._shown_at, self._cost, self._began = -np.inf, 0.0, time.perf_counter()
+
+    def keep(self, mesh: Mesh) -> None:
+        """Take a state as good if all of it is finite; show it when it is time."""
+        if not np.isfinite(mesh.vertices).all():
+            return
+        self.mesh = mesh
+        now = time.perf_counter()
+        early, dear = now - self._shown_at < PREVIEW_S, self._cost > PREVIEW_SHARE * (now - self._began)
+        if self._preview is None or early or dear:
+            return
+        self._preview(mesh)
+        self._shown_at = time.perf_counter()
+        self._cost += self._shown_at - now
+
+    def judge(self, scene: _Scene) -> bool:
+        """Ask the views that were left out. If they like the mesh less than its input, the input is the mesh again."""
+        seen, left_out = scene.targets(scene.fitted, GUARD_PX), scene.targets(scene.left_out, GUARD_PX)
+        before, after = (unexplained(each, scene.frame, seen, left_out) for each in (self._given, self.mesh))
+        log.info("refine: views left out differ by %.4f, before %.4f", after, before)
+        if not is_worse(after, before):
+            return True
+        self.mesh = self._given
+        self._stage.warn("Refining did not bring the mesh closer to its views, so it was left as it was. "
+                         "Check that the cameras and masks belong to these photos.")
+        return False
+
+    def run(self, scene: _Scene) -> bool:
+        """All levels, or until the time is used up. False: judged, and given up. Raises Cancelled."""
+        watch = _Watch(self._settings.seconds, scene.device)
+        random = np.random.default_rng(self._settings.seed)
+        levels, fitted = self._settings.levels, scene.fitted
+        for number, level in enumerate(levels):
+            if watch.over:
+                break
+            if number == 1:
+                if not self.judge(scene):
+                    return False
+                fitted = tuple(range(len(scene.views)))    # they have judged; now they may say what they know
+            mesh = scene.frame.to_unit(part_touching(clean(self.mesh)) if number == 0 else self.mesh)
+            edge = (float(np.linalg.norm(face_normals(mesh.vertices, mesh.faces), axis=1).sum()) / 2
+                    / (level.faces * EQUILATERAL))**0.5
+            mesh = remesh_isotropic(mesh, edge, RemeshSettings(feature_angle_deg=None), self._stage)
+            targets = scene.targets(fitted, level.side_px)
+            done = self._level(mesh, edge, level, targets, scene, random, watch)
+            log.info("refine: level %d, %d faces, %d iterations, loss %.5f", number, len(mesh.faces), done,
+                     self._stage.loss or 0.0)
+        return True
+
+    def _level(self, mesh: Mesh, edge: float, level: RefineLevel, targets: Targets, scene: _Scene,
+               random: np.random.Generator, watch: _Watch) -> int:
+        """Optimise positions, colours and brightness on one mesh. Returns the iterations done."""
+        settings, device = self._settings, scene.device
+        surface, degree = _surface(mesh, edge, device)
+        steps = LargeSteps(mesh.faces, len(mesh.vertices), settings.stiffness, device)
+        start = torch.from_numpy(np.ascontiguousarray(mesh.vertices)).to(device)
+        stiff = steps.stiff_from_positions(start).requires_grad_()
+        colours = seen_colours(start, surface, targets).requires_grad_()
+        gain = torch.zeros((len(targets.clip), 3), device=device, requires_grad=True)
+        mover = AdamUniform(stiff, uniform=level.uniform)
+        painter = torch.optim.Adam([{"params": [colours], "lr": settings.colour_rate},
+                                    {"params": [gain], "lr": GAIN_RATE}], betas=(0.9, 0.99))
+        order = _view_order(len(targets.clip), settings.views_per_step, random)
+        smooth, done = 0.0, 0
+        while done < level.iterations and not watch.over:
+            chosen = torch.from_numpy(next(order)).to(device)
+            positions = steps.positions_from_stiff(stiff)
+            brightness = (gain[chosen] - gain.mean(0)).exp()
+            loss = view_loss(positions, colours, brightness, surface, targets, chosen, settings, scene.frame.radius)
+            bend, change = bending(positions, surface, degree)
+            (loss + settings.fairness * bend + settings.evenness * change).backward()
+            rate = level.rate * edge * settings.last_rate**(done / level.iterations)
+            mover.step(rate)
+            painter.step()
+            painter.zero_grad()
+            done += 1
+            smooth = 0.9 * smooth + 0.1 * float(loss.detach())
+            self._stage.loss = smooth / (1 - 0.9**done)
+            self._stage.advance()
+            if done % GOOD_EVERY == 0:
+                self._keep(steps, stiff, mesh, scene)
+        self._keep(steps, stiff, mesh, scene)
+        return done
+
+    def _keep(self, steps: LargeSteps, stiff: torch.Tensor, mesh: Mesh, scene: _Scene) -> None:
+        positions = steps.positions_from_stiff(stiff.detach()).cpu().numpy()
+        self.keep(scene.frame.to_world(Mesh(positions, mesh.faces)))
+
+
+def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: RefineSettings, device: torch.device,
+                stage: Stage, preview: Callable[[Mesh], None] | None = None) -> Mesh:
+    """Fit `mesh` to its views, free mode: it gets new faces; parts that are separate stay.
+
+    mesh: world; closed or open; where parts of it share an edge or a vertex they are parted.
+    views, masks: as for the hull; views whose mask has confidence 0 say nothing.
+    preview: called with the current state, at most twice a second. Progress counts iterations, with the loss.
+    On the CPU the same input and seed give the same mesh, as long as the iterations end before the time does.
+    Raises BadMesh, Cancelled (the last good state has then been given to `preview`).
+    """
+    if not len(mesh.faces) or not np.isfinite(mesh.vertices).all():
+        raise BadMesh("The mesh to refine is empty or has positions that are not numbers.",
+                      "Give a mesh with a surface.")
+    used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
+    scene = _scene(mesh, used, settings, device)
+    stage.total = stage.done + sum(level.iterations for level in settings.levels)
+    state = Refinement(mesh, settings, stage, preview)
+    try:
+        if state.run(scene):
+            state.judge(scene)
+    except Cancelled:
+        if preview is not None:
+            preview(state.mesh)
+        raise
+    return state.mesh
+
+
+def _scene(mesh: Mesh, used: list[tuple[View, Mask]], settings: RefineSettings, device: torch.device) -> _Scene:
+    if not used:
+        raise BadMasks("No view has a mask that can be used.", "Check the masks: the object was found in none.")
+    crops = tuple(crop_of(view.camera, mask, mesh) for view, mask in used)
+    everyone = tuple(range(len(used)))
+    every = settings.hold_out
+    left_out = everyone[every - 1::every] if every and len(used) >= 2 * every else everyone
+    fitted = everyone if left_out == everyone else tuple(each for each in everyone if each not in left_out)
+    return _Scene(tuple(view for view, _ in used), tuple(mask for _, mask in used), crops, fitted, left_out,
+                  UnitFrame.around(mesh), device)
+
+
+def _surface(mesh: Mesh, edge: float, device: torch.device) -> tuple[Surface, torch.Tensor]:
+    faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, np.int32)).to(device)
+    pairs = np.concatenate([mesh.faces[:, [0, 1]], mesh.faces[:, [1, 2]], mesh.faces[:, [2, 0]]]).astype(np.int64)
+    edges = torch.from_numpy(np.unique(np.sort(pairs, axis=1), axis=0)).to(device)
+    degree = torch.bincount(edges.ravel(), minlength=len(mesh.vertices)).clamp(min=1).to(torch.float32)[:, None]
+    return Surface(faces, build_topology(faces), edges, edge), degree
+
+
+def _view_order(count: int, size: int, random: np.random.Generator) -> Iterator[np.ndarray]:
+    """Groups of views without end; every view comes once before any comes twice."""
+    size = min(size, count)
+    waiting: list[int] = []
+    while True:
+        while len(waiting) < size:
+            waiting += [int(each) for each in random.permutation(count) if int(each) not in waiting]
+        yield np.array(waiting[:size])
+        waiting = waiting[size:]

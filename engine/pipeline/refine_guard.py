@@ -1,0 +1,43 @@
+"""How far a mesh is from views that it was not fitted to: what tells a refinement from a mistake."""
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ..render import build_topology, interpolate, rasterize
+from .refine_colours import seen_colours
+from .refine_losses import Surface, clip_positions
+from .targets import Targets, UnitFrame
+from .types import Mesh
+
+WORSE = 1.05         # growth of the error that is not the fit's choice of vertices
+SLACK = 2e-3         # of the error: rounding of pixels
+NO_EDGES = torch.zeros((0, 2), dtype=torch.int64)
+
+
+@torch.no_grad()
+def unexplained(mesh: Mesh, frame: UnitFrame, seen: Targets, left_out: Targets) -> float:
+    """Mean difference of outline and colour over the object's pixels of `left_out`, [0, 1] each, so [0, 2] together.
+
+    The mesh gets its colours from the views `seen`. mesh: world. Source: own.
+    """
+    unit, device = frame.to_unit(mesh), seen.clip.device
+    positions = torch.from_numpy(np.ascontiguousarray(unit.vertices)).to(device)
+    faces = torch.from_numpy(np.ascontiguousarray(unit.faces, np.int32)).to(device)
+    surface = Surface(faces, build_topology(faces), NO_EDGES, 1.0)
+    colours = seen_colours(positions, surface, seen)
+    total, pixels = 0.0, 0.0
+    for view in range(len(left_out.clip)):
+        side = left_out.rgba.shape[1]
+        rast = rasterize(clip_positions(positions, left_out.clip[view:view + 1]), faces, (side, side))
+        wanted = left_out.rgba[view].to(torch.float32) / 255
+        known = (left_out.known[view] > 0) * left_out.trust[view]
+        cover = (rast[0, ..., 3] > 0).to(torch.float32)
+        away = (interpolate(colours, rast, faces)[0] * wanted[..., 3:] - wanted[..., :3]).abs().mean(-1)
+        total += float(((cover - wanted[..., 3]).abs() * known + away * cover * known).sum())
+        pixels += float((wanted[..., 3] * known).sum())
+    return total / max(pixels, 1.0)
+
+
+def is_worse(after: float, before: float) -> bool:
+    return after > WORSE * before + SLACK

@@ -1,0 +1,97 @@
+"""What a mesh leaves unexplained of its views, and how its surface bends: the losses of refine, with gradients."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from ..render import antialias, interpolate, rasterize
+from .refine_settings import RefineSettings
+from .targets import Targets
+
+COLOUR_ROUNDING = 0.03      # differences below are squared, above counted once: highlights must not steer the surface
+DEPTH_ROUNDING = 0.01       # the same, in radii of the object
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The mesh being optimised. faces: (F, 3) int32, topology: of build_topology, edges: (E, 2) int64."""
+
+    faces: torch.Tensor
+    topology: torch.Tensor
+    edges: torch.Tensor
+    edge_length: float
+
+
+def clip_positions(positions: torch.Tensor, clip: torch.Tensor) -> torch.Tensor:
+    """(V, 3) in the unit frame and (N, 4, 4) -> (N, V, 4)."""
+    one = torch.ones_like(positions[:, :1])
+    return torch.cat([positions, one], 1) @ clip.transpose(1, 2)
+
+
+def normals_of(positions: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+    """(V, 3) unit normals by area, differentiable."""
+    a, b, c = (positions[faces[:, each].long()] for each in range(3))
+    face = torch.linalg.cross(b - a, c - a)
+    total = torch.zeros_like(positions)
+    for each in range(3):
+        total = total.index_add(0, faces[:, each].long(), face)
+    return torch.nn.functional.normalize(total, dim=1, eps=1e-12)
+
+
+def view_loss(positions: torch.Tensor, colours: torch.Tensor, gain: torch.Tensor, surface: Surface,
+              targets: Targets, chosen: torch.Tensor, settings: RefineSettings, radius: float) -> torch.Tensor:
+    """Mean over the object's pixels of what `chosen` views (indices, (B,)) show and the mesh does not.
+
+    positions: (V, 3) unit frame. colours: (V, 3) in [0, 1]. gain: (B, 3), how much brighter each view is.
+    """
+    clip = clip_positions(positions, targets.clip[chosen])
+    side = targets.rgba.shape[1]
+    rast = rasterize(clip, surface.faces, (side, side))
+    shown = interpolate(colours, rast, surface.faces)
+    if gain.requires_grad:
+        shown = shown * gain[:, None, None]
+    drawn = antialias(torch.cat([shown, (rast[..., 3:] > 0).to(shown.dtype)], -1), rast, clip, surface.faces,
+                      surface.topology)
+    wanted = targets.rgba[chosen].to(torch.float32) / 255
+    weight = (targets.known[chosen] > 0) * targets.trust[chosen][:, None, None]
+    scale = 1 / (wanted[..., 3] * weight).sum().clamp(min=1)
+    away = drawn - wanted
+    total = settings.silhouette * (away[..., 3].square() * weight).sum()
+    if settings.colour:
+        off = ((away[..., :3].square().sum(-1) + COLOUR_ROUNDING**2).sqrt() - COLOUR_ROUNDING) * weight
+        total = total + settings.colour * off.sum()
+    return (total + _geometry(positions, clip, rast, surface, targets, chosen, settings, radius)) * scale
+
+
+def _geometry(positions: torch.Tensor, clip: torch.Tensor, rast: torch.Tensor, surface: Surface, targets: Targets,
+              chosen: torch.Tensor, settings: RefineSettings, radius: float) -> torch.Tensor:
+    """Depth and normals, summed over the pixels where both the view and the mesh have some."""
+    total = torch.zeros((), device=positions.device)
+    inside = (rast[..., 3] > 0) & (targets.known[chosen] > 0)
+    if targets.depth is not None and settings.depth:
+        wanted = targets.depth[chosen]
+        used = inside & torch.isfinite(wanted)
+        drawn = interpolate(clip[..., 3:].contiguous(), rast, surface.faces)[..., 0]
+        away = torch.where(used, (drawn - torch.where(used, wanted, 0)) / radius, 0)
+        total = total + settings.depth * ((away.square() + DEPTH_ROUNDING**2).sqrt() - DEPTH_ROUNDING).sum()
+    if targets.normals is not None and settings.normals:
+        wanted = targets.normals[chosen]
+        used = inside & (wanted.square().sum(-1) > 0.25)
+        drawn = interpolate(normals_of(positions, surface.faces), rast, surface.faces)
+        drawn = torch.nn.functional.normalize(drawn, dim=-1, eps=1e-6)
+        total = total + settings.normals * ((1 - (drawn * wanted).sum(-1)) * used).sum()
+    return total
+
+
+def bending(positions: torch.Tensor, surface: Surface, degree: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Squares, averaged, in edge lengths: how far vertices are from their neighbours' mean, and how much that differs
+    from one vertex to the next. The first flattens, the second lets an even bend be. degree: (V, 1)."""
+    a, b = surface.edges[:, 0], surface.edges[:, 1]
+
+    def departure(values: torch.Tensor) -> torch.Tensor:
+        total = torch.zeros_like(values).index_add(0, a, values[b]).index_add(0, b, values[a])
+        return total / degree - values
+
+    bend = departure(positions / surface.edge_length)
+    return bend.square().sum(1).mean(), departure(bend).square().sum(1).mean()

@@ -1,0 +1,64 @@
+"""How a mesh is refined: every knob once, default and unit beside it. Torch-free."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...bridge.errors import BadSettings
+
+
+@dataclass(frozen=True)
+class RefineLevel:
+    """One step from coarse to fine: the mesh is remeshed to about `faces` triangles, then optimised.
+
+    side_px: the object's surroundings in a view are brought down to this many pixels on their longer side.
+    iterations: at most; a time budget may end a level earlier.
+    uniform: 0: each vertex has a step length of its own, so that the weak pull of colours reaches hollows; 1: one for
+    all, so that vertices on which nothing pulls stay where they are.
+    rate: longest step of a vertex in an iteration, in mean edges.
+    """
+
+    side_px: int
+    faces: int
+    iterations: int
+    uniform: float = 0.2
+    rate: float = 0.5
+
+
+@dataclass(frozen=True)
+class RefineSettings:
+    """One refinement in free mode. Lengths are fractions of a mean edge where they say so."""
+
+    levels: tuple[RefineLevel, ...]
+    seconds: float = 60.0              # processor seconds of one thread on a CPU, seconds of the clock on a GPU
+    views_per_step: int = 4
+    last_rate: float = 0.05            # share of a level's rate that is left at its end
+    stiffness: float = 2.0             # Large Steps: how far a vertex takes its neighbours along, in edges squared
+    fairness: float = 0.1              # weight of bending
+    evenness: float = 1.0              # weight of changes of the bend
+    silhouette: float = 1.0            # weights of the losses
+    colour: float = 1.0
+    depth: float = 1.0                 # only where views carry depth
+    normals: float = 0.3               # only where views carry normals
+    colour_rate: float = 0.01          # step of a vertex' colour
+    linear_colour: bool = False        # compare linear light instead of sRGB values
+    hold_out: int = 8                  # every how many views one judges the first level before it joins; 0: none
+    seed: int = 0
+
+
+REFINE_PRESETS: dict[str, RefineSettings] = {
+    "draft": RefineSettings(seconds=20.0, levels=(
+        RefineLevel(96, 3_000, 250), RefineLevel(160, 8_000, 150, 0.8, 0.4))),
+    "normal": RefineSettings(seconds=60.0, levels=(
+        RefineLevel(128, 4_000, 400), RefineLevel(192, 9_000, 300),
+        RefineLevel(320, 20_000, 200, 0.6, 0.4))),
+    "high": RefineSettings(seconds=180.0, levels=(
+        RefineLevel(128, 4_000, 600), RefineLevel(224, 12_000, 500),
+        RefineLevel(448, 40_000, 350, 0.6, 0.4))),
+}
+
+
+def refine_preset(quality: str) -> RefineSettings:
+    """The row of a quality name. Raises BadSettings for a name that is not in the table."""
+    if quality not in REFINE_PRESETS:
+        raise BadSettings(f"There is no quality called {quality!r}.", f"Choose one of {', '.join(REFINE_PRESETS)}.")
+    return REFINE_PRESETS[quality]
