@@ -94,12 +94,12 @@ class Refinement:
         self._shown_at = time.perf_counter()
         self._cost += self._shown_at - now
 
-    def judge(self, scene: _Scene) -> bool:
+    def judge(self, scene: _Scene, first: bool = False) -> bool:
         """Ask the views that were left out. If they like the mesh less than its input, the input is the mesh again."""
         seen, left_out = scene.targets(scene.fitted, GUARD_PX), scene.targets(scene.left_out, GUARD_PX)
         before, after = (unexplained(each, scene.frame, seen, left_out) for each in (self._given, self.mesh))
         log.info("refine: views left out differ by %.4f, before %.4f", after, before)
-        if not is_worse(after, before):
+        if not is_worse(after, before, first):
             return True
         self.mesh = self._given
         self._stage.warn("Refining did not bring the mesh closer to its views, so it was left as it was. "
@@ -115,7 +115,7 @@ class Refinement:
             if watch.over:
                 break
             if number == 1:
-                if not self.judge(scene):
+                if not self.judge(scene, first=True):
                     return False
                 fitted = tuple(range(len(scene.views)))    # they have judged; now they may say what they know
             mesh = scene.frame.to_unit(part_touching(clean(self.mesh)) if number == 0 else self.mesh)

@@ -11,6 +11,7 @@ from .targets import Targets, UnitFrame
 from .types import Mesh
 
 WORSE = 1.05         # growth of the error that is not the fit's choice of vertices
+FIRST_WORSE = 1.5    # the same after the first, coarse level: only what is plainly wrong ends there
 SLACK = 2e-3         # of the error: rounding of pixels
 NO_EDGES = torch.zeros((0, 2), dtype=torch.int64)
 
@@ -39,5 +40,6 @@ def unexplained(mesh: Mesh, frame: UnitFrame, seen: Targets, left_out: Targets) 
     return total / max(pixels, 1.0)
 
 
-def is_worse(after: float, before: float) -> bool:
-    return after > WORSE * before + SLACK
+def is_worse(after: float, before: float, first: bool) -> bool:
+    """Of two errors of `unexplained`; first: the mesh is still coarse."""
+    return after > (FIRST_WORSE if first else WORSE) * before + SLACK
