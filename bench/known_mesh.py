@@ -11,7 +11,7 @@ import trimesh
 from PIL import Image
 
 from ..engine.pipeline.types import Camera
-from ..engine.render import clip_from_camera, interpolate, rasterize
+from ..engine.render import clip_from_camera, find_fragments, interpolate_fragments
 
 FIELD_OF_VIEW_DEG = 40.0
 ELEVATIONS_DEG = (-25.0, 0.0, 30.0, 60.0)
@@ -77,11 +77,11 @@ def render(mesh: KnownMesh, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     height, width = camera.height * FINE, camera.width * FINE
     clip = torch.from_numpy(clip_from_camera(camera, mesh.corners.reshape(-1, 3)))[None]
     faces = torch.arange(mesh.corners.size // 3, dtype=torch.int32).reshape(-1, 3)
-    found = rasterize(clip, faces, height, width)
+    found = find_fragments(clip, faces, height, width)
     seen = (found.face[0] >= 0).numpy()
     color = np.zeros((height, width, 3), np.float32)
     if mesh.uvs is not None and mesh.texture is not None:
-        uv = interpolate(found, faces, torch.from_numpy(mesh.uvs.reshape(-1, 2))).numpy()
+        uv = interpolate_fragments(found, faces, torch.from_numpy(mesh.uvs.reshape(-1, 2))).numpy()
         color[seen] = _bilinear(mesh.texture, uv)
     else:
         color[seen] = 0.7
