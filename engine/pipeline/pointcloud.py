@@ -7,10 +7,10 @@ import numpy as np
 
 from ...bridge.errors import BadFolder
 
-_TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
+TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
           "double": "f8", "int8": "i1", "uint8": "u1", "int16": "i2", "uint16": "u2", "int32": "i4", "uint32": "u4",
           "float32": "f4", "float64": "f8"}
-_ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
+ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 
 
 def read_ply_points(path: Path, name: str) -> np.ndarray:
@@ -26,7 +26,7 @@ def read_ply_points(path: Path, name: str) -> np.ndarray:
     start = data.index(b"\n", end) + 1 if b"\n" in data[end:] else len(data)
     try:
         order, count, fields = _header(data[:end].decode("ascii"))
-        layout = np.dtype([(field, _ORDERS[order].replace("=", "<") + kind) for field, kind in fields])
+        layout = np.dtype([(field, ORDERS[order].replace("=", "<") + kind) for field, kind in fields])
         columns = [layout.names.index(axis) for axis in "xyz"] if layout.names else []
         if order == "ascii":
             rows = data[start:].decode("ascii").splitlines()[:count]
@@ -55,5 +55,5 @@ def _header(text: str) -> tuple[str, int, list[tuple[str, str]]]:
         elif words[:1] == ["property"] and element == "vertex":
             if words[1] == "list":
                 raise ValueError("its vertices hold lists")
-            fields.append((words[2], _TYPES[words[1]]))
+            fields.append((words[2], TYPES[words[1]]))
     return order, count, fields

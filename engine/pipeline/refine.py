@@ -18,14 +18,12 @@ import torch
 from ...bridge.errors import BadMasks, BadMesh, Cancelled
 from ..render import build_topology
 from .largesteps import AdamUniform, LargeSteps
-from .manifold import clean, part_touching
-from .normals import face_normals
 from .progress import Stage
 from .refine_colours import seen_colours
+from .refine_freedom import FREE, Freedom, Leash, seen_part
 from .refine_guard import is_worse, unexplained
 from .refine_losses import Surface, bending, view_loss
 from .refine_settings import RefineLevel, RefineSettings
-from .remesh import RemeshSettings, remesh_isotropic
 from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
 from .types import Mask, Mesh, View, ViewSet
 
@@ -36,7 +34,6 @@ PREVIEW_SHARE = 0.04      # of the loop's time that previews may cost
 GAIN_RATE = 0.003         # step of a view's brightness (natural logarithm)
 GOOD_EVERY = 10           # iterations between two states that are kept
 GUARD_PX = 128            # side at which the result is compared with its input: coarse enough for both meshes' colours
-EQUILATERAL = 3**0.5 / 4  # area of a triangle with edges of length 1
 
 
 @dataclass(frozen=True)
@@ -76,8 +73,9 @@ class _Watch:
 class Refinement:
     """A refinement under way. `mesh` is the last good state, in world units, at any time."""
 
-    def __init__(self, mesh: Mesh, settings: RefineSettings, stage: Stage,
+    def __init__(self, mesh: Mesh, settings: RefineSettings, freedom: Freedom, stage: Stage,
                  preview: Callable[[Mesh], None] | None) -> None:
+        self._freedom = freedom
         self.mesh, self._given, self._settings, self._stage, self._preview = mesh, mesh, settings, stage, preview
         self._shown_at, self._cost, self._began = -np.inf, 0.0, time.perf_counter()
 
@@ -111,6 +109,7 @@ class Refinement:
         watch = _Watch(self._settings.seconds, scene.device)
         random = np.random.default_rng(self._settings.seed)
         levels, fitted = self._settings.levels, scene.fitted
+        leash = Leash(self._freedom, self._given, scene.frame, scene.device)
         for number, level in enumerate(levels):
             if watch.over:
                 break
@@ -118,25 +117,22 @@ class Refinement:
                 if not self.judge(scene, first=True):
                     return False
                 fitted = tuple(range(len(scene.views)))    # they have judged; now they may say what they know
-            mesh = scene.frame.to_unit(part_touching(clean(self.mesh)) if number == 0 else self.mesh)
-            edge = (float(np.linalg.norm(face_normals(mesh.vertices, mesh.faces), axis=1).sum()) / 2
-                    / (level.faces * EQUILATERAL))**0.5
-            mesh = remesh_isotropic(mesh, edge, RemeshSettings(feature_angle_deg=None), self._stage)
+            mesh, edge = leash.begin(self.mesh, level.faces, number == 0, self._stage)
             targets = scene.targets(fitted, level.side_px)
-            done = self._level(mesh, edge, level, targets, scene, random, watch)
+            done = self._level(mesh, edge, leash, level, targets, scene, random, watch)
             log.info("refine: level %d, %d faces, %d iterations, loss %.5f", number, len(mesh.faces), done,
                      self._stage.loss or 0.0)
         return True
 
-    def _level(self, mesh: Mesh, edge: float, level: RefineLevel, targets: Targets, scene: _Scene,
+    def _level(self, mesh: Mesh, edge: float, leash: Leash, level: RefineLevel, targets: Targets, scene: _Scene,
                random: np.random.Generator, watch: _Watch) -> int:
         """Optimise positions, colours and brightness on one mesh. Returns the iterations done."""
         settings, device = self._settings, scene.device
         surface, degree = _surface(mesh, edge, device)
-        steps = LargeSteps(mesh.faces, len(mesh.vertices), settings.stiffness, device)
-        start = torch.from_numpy(np.ascontiguousarray(mesh.vertices)).to(device)
+        steps = LargeSteps(mesh.faces, len(mesh.vertices), settings.stiffness * leash.stiffer, device)
+        start = leash.start()
         stiff = steps.stiff_from_positions(start).requires_grad_()
-        colours = seen_colours(start, surface, targets).requires_grad_()
+        colours = seen_colours(leash.move(start), surface, targets).requires_grad_()
         gain = torch.zeros((len(targets.clip), 3), device=device, requires_grad=True)
         mover = AdamUniform(stiff, uniform=level.uniform)
         painter = torch.optim.Adam([{"params": [colours], "lr": settings.colour_rate},
@@ -145,10 +141,10 @@ class Refinement:
         smooth, done = 0.0, 0
         while done < level.iterations and not watch.over:
             chosen = torch.from_numpy(next(order)).to(device)
-            positions = steps.positions_from_stiff(stiff)
+            positions = leash.move(steps.positions_from_stiff(stiff))
             brightness = (gain[chosen] - gain.mean(0)).exp()
             loss = view_loss(positions, colours, brightness, surface, targets, chosen, settings, scene.frame.radius)
-            bend, change = bending(positions, surface, degree)
+            bend, change = bending(leash.bent(positions), surface, degree)
             (loss + settings.fairness * bend + settings.evenness * change).backward()
             rate = level.rate * edge * settings.last_rate**(done / level.iterations)
             mover.step(rate)
@@ -159,20 +155,21 @@ class Refinement:
             self._stage.loss = smooth / (1 - 0.9**done)
             self._stage.advance()
             if done % GOOD_EVERY == 0:
-                self._keep(steps, stiff, mesh, scene)
-        self._keep(steps, stiff, mesh, scene)
+                self._keep(steps, stiff, leash)
+        self._keep(steps, stiff, leash)
         return done
 
-    def _keep(self, steps: LargeSteps, stiff: torch.Tensor, mesh: Mesh, scene: _Scene) -> None:
-        positions = steps.positions_from_stiff(stiff.detach()).cpu().numpy()
-        self.keep(scene.frame.to_world(Mesh(positions, mesh.faces)))
+    def _keep(self, steps: LargeSteps, stiff: torch.Tensor, leash: Leash) -> None:
+        self.keep(leash.to_world(leash.move(steps.positions_from_stiff(stiff.detach())).cpu().numpy()))
 
 
 def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: RefineSettings, device: torch.device,
-                stage: Stage, preview: Callable[[Mesh], None] | None = None) -> Mesh:
-    """Fit `mesh` to its views, free mode: it gets new faces; parts that are separate stay.
+                stage: Stage, preview: Callable[[Mesh], None] | None = None, freedom: Freedom = FREE) -> Mesh:
+    """Fit `mesh` to its views. Parts that are separate stay.
 
-    mesh: world; closed or open; where parts of it share an edge or a vertex they are parted.
+    mesh: world; closed or open. In free mode it gets new faces; where parts of it share an edge or a vertex they are
+    parted. With freedom.keep_topology any mesh will do, and it keeps its faces and the order of its vertices.
+    freedom: what may move. Vertices of weight 0 move by exactly 0.
     views, masks: as for the hull; views whose mask has confidence 0 say nothing.
     preview: called with the current state, at most twice a second. Progress counts iterations, with the loss.
     On the CPU the same input and seed give the same mesh, as long as the iterations end before the time does.
@@ -182,9 +179,9 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
         raise BadMesh("The mesh to refine is empty or has positions that are not numbers.",
                       "Give a mesh with a surface.")
     used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
-    scene = _scene(mesh, used, settings, device)
+    scene = _scene(seen_part(mesh), used, settings, device)
     stage.total = stage.done + sum(level.iterations for level in settings.levels)
-    state = Refinement(mesh, settings, stage, preview)
+    state = Refinement(mesh, settings, freedom, stage, preview)
     try:
         if state.run(scene):
             state.judge(scene)

@@ -67,14 +67,16 @@ def remesh_isotropic(mesh: Mesh, edge_length: float, settings: RemeshSettings, s
 
 
 def remesh_with_attributes(mesh: Mesh, attributes: np.ndarray, edge_length: float, settings: RemeshSettings,
-                           stage: Stage, sizing: np.ndarray | None = None) -> tuple[Mesh, np.ndarray]:
+                           stage: Stage, sizing: np.ndarray | None = None,
+                           frozen: np.ndarray | None = None) -> tuple[Mesh, np.ndarray]:
     """remesh_isotropic, and the values that the given mesh has at the new vertices.
 
     attributes: (V, K) float, linear inside the given faces. Returns the mesh and (V', K) of the same dtype.
+    frozen: (V,) bool, vertices that stay, with the surface between them (its long edges may get vertices), or None.
     """
     if attributes.ndim != 2 or len(attributes) != len(mesh.vertices):
         raise ValueError(f"Expected attributes ({len(mesh.vertices)}, K), got {attributes.shape}.")
-    made, given = _remesh(mesh, edge_length, settings, stage, sizing)
+    made, given = _remesh(mesh, edge_length, settings, stage, sizing, frozen)
     normals = vertex_normals(made.vertices, made.faces)
     face, weights = nearest_places(given.mesh, made.vertices, normals, edge_length)
     corners = attributes[given.source][given.mesh.faces[face]]
@@ -82,11 +84,11 @@ def remesh_with_attributes(mesh: Mesh, attributes: np.ndarray, edge_length: floa
 
 
 def _remesh(mesh: Mesh, edge_length: float, settings: RemeshSettings, stage: Stage,
-            sizing: np.ndarray | None) -> tuple[Mesh, _Input]:
+            sizing: np.ndarray | None, held: np.ndarray | None = None) -> tuple[Mesh, _Input]:
     given = _checked(mesh, edge_length, sizing)
     wp.init()   # returns at once when it has run
     prepare_kernels(split_long, CPU)
-    frozen = np.zeros(len(given.mesh.vertices), bool)
+    frozen = np.zeros(len(given.mesh.vertices), bool) if held is None else held[given.source]
     accepted: int | None = None
     for attempt in range(FREEZE_ROUNDS + 1):
         made = _run(given, settings, frozen, stage)
