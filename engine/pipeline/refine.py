@@ -7,6 +7,7 @@ Source: the loop is our own, after Nicolet et al. 2021 and Laine et al. 2020 for
 """
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +23,8 @@ from .progress import Stage
 from .refine_colours import seen_colours
 from .refine_freedom import FREE, Freedom, Leash, seen_part
 from .refine_guard import is_worse, unexplained
-from .refine_losses import Surface, bending, view_loss
+from .refine_light import fit_light, lit_colours
+from .refine_losses import Surface, bending, normals_of, view_loss
 from .refine_settings import RefineLevel, RefineSettings
 from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
 from .types import Mask, Mesh, View, ViewSet
@@ -33,6 +35,7 @@ PREVIEW_S = 0.5           # shortest time between two previews
 PREVIEW_SHARE = 0.04      # of the loop's time that previews may cost
 GAIN_RATE = 0.003         # step of a view's brightness (natural logarithm)
 GOOD_EVERY = 10           # iterations between two states that are kept
+TRUSTED = 0.03            # colours that light leaves unexplained by more than this say less about the shape
 GUARD_PX = 128            # side at which the result is compared with its input: coarse enough for both meshes' colours
 
 
@@ -133,17 +136,21 @@ class Refinement:
         start = leash.start()
         stiff = steps.stiff_from_positions(start).requires_grad_()
         colours = seen_colours(leash.move(start), surface, targets).requires_grad_()
-        gain = torch.zeros((len(targets.clip), 3), device=device, requires_grad=True)
+        light = fit_light(leash.move(start), surface, targets, settings.seed)
+        gain, turning = light.gain.clone().requires_grad_(), light.turning.clone().requires_grad_()
+        trusted = dataclasses.replace(settings, colour=settings.colour * min(1.0, (TRUSTED / light.unexplained)**2))
+        log.info("refine: colours differ by %.4f, weight %.3f", light.unexplained, trusted.colour)
         mover = AdamUniform(stiff, uniform=level.uniform)
         painter = torch.optim.Adam([{"params": [colours], "lr": settings.colour_rate},
-                                    {"params": [gain], "lr": GAIN_RATE}], betas=(0.9, 0.99))
+                                    {"params": [gain, turning], "lr": GAIN_RATE}], betas=(0.9, 0.99))
         order = _view_order(len(targets.clip), settings.views_per_step, random)
         smooth, done = 0.0, 0
         while done < level.iterations and not watch.over:
             chosen = torch.from_numpy(next(order)).to(device)
             positions = leash.move(steps.positions_from_stiff(stiff))
-            brightness = (gain[chosen] - gain.mean(0)).exp()
-            loss = view_loss(positions, colours, brightness, surface, targets, chosen, settings, scene.frame.radius)
+            facing = normals_of(positions.detach(), surface.faces)
+            seen = lit_colours(colours, (gain - gain.mean(0))[chosen], turning, facing, targets.turn[chosen])
+            loss = view_loss(positions, seen, surface, targets, chosen, trusted, scene.frame.radius)
             bend, change = bending(leash.bent(positions), surface, degree)
             (loss + settings.fairness * bend + settings.evenness * change).backward()
             rate = level.rate * edge * settings.last_rate**(done / level.iterations)

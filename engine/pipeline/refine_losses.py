@@ -39,18 +39,16 @@ def normals_of(positions: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(total, dim=1, eps=1e-12)
 
 
-def view_loss(positions: torch.Tensor, colours: torch.Tensor, gain: torch.Tensor, surface: Surface,
+def view_loss(positions: torch.Tensor, colours: torch.Tensor, surface: Surface,
               targets: Targets, chosen: torch.Tensor, settings: RefineSettings, radius: float) -> torch.Tensor:
     """Mean over the object's pixels of what `chosen` views (indices, (B,)) show and the mesh does not.
 
-    positions: (V, 3) unit frame. colours: (V, 3) in [0, 1]. gain: (B, 3), how much brighter each view is.
+    positions: (V, 3) unit frame. colours: (B, V, 3) in [0, 1], as each view sees them.
     """
     clip = clip_positions(positions, targets.clip[chosen])
     side = targets.rgba.shape[1]
     rast = rasterize(clip, surface.faces, (side, side))
     shown = interpolate(colours, rast, surface.faces)
-    if gain.requires_grad:
-        shown = shown * gain[:, None, None]
     drawn = antialias(torch.cat([shown, (rast[..., 3:] > 0).to(shown.dtype)], -1), rast, clip, surface.faces,
                       surface.topology)
     wanted = targets.rgba[chosen].to(torch.float32) / 255

@@ -20,7 +20,7 @@ NEAREST = 1e-3         # near plane, as a fraction of the far one
 @dataclass(frozen=True)
 class Targets:
     """N views of one size S x S. clip: (N, 4, 4) float32, homogeneous unit frame -> clip space (y down, w in world
-    units along the camera's axis).
+    units along the camera's axis). turn: (N, 3, 3) float32, directions in the world -> the camera's axes.
 
     rgba: (N, S, S, 4) uint8, colour times coverage, and coverage. known: (N, S, S) uint8, 255 = the view knows.
     trust: (N,) float32, the masks' confidence. depth: (N, S, S) float32, world units along the camera's axis, NaN
@@ -28,6 +28,7 @@ class Targets:
     """
 
     clip: torch.Tensor
+    turn: torch.Tensor
     rgba: torch.Tensor
     known: torch.Tensor
     trust: torch.Tensor
@@ -93,6 +94,7 @@ def make_targets(views: Sequence[View], masks: Sequence[Mask], crops: Sequence[C
     side = min(side_px, max(crop.side for crop in crops))
     rows = [_target(view, mask, crop, side) for view, mask, crop in zip(views, masks, crops)]
     clip = np.stack([_clip_from_unit(view.camera, crop, frame) for view, crop in zip(views, crops)])
+    turn = np.stack([view.camera.camera_from_world[:3, :3] for view in views]).astype(np.float32)
 
     def stacked(arrays: list[np.ndarray]) -> torch.Tensor:
         return torch.from_numpy(np.stack(arrays)).to(device)
@@ -100,7 +102,7 @@ def make_targets(views: Sequence[View], masks: Sequence[Mask], crops: Sequence[C
     depth = [_nearest(view.depth, crop, side, np.nan) for view, crop in zip(views, crops)]
     normals = [_nearest(view.normals, crop, side, 0.0) for view, crop in zip(views, crops)]
     return Targets(
-        torch.from_numpy(clip).to(device), stacked([row[0] for row in rows]), stacked([row[1] for row in rows]),
+        torch.from_numpy(clip).to(device), torch.from_numpy(turn).to(device), stacked([row[0] for row in rows]), stacked([row[1] for row in rows]),
         torch.tensor([mask.confidence for mask in masks], dtype=torch.float32, device=device),
         stacked([np.full((side, side), np.nan, np.float32) if each is None else each for each in depth])
         if any(each is not None for each in depth) else None,
