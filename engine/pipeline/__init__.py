@@ -12,12 +12,10 @@ hull.py      visual_hull      views, masks, box -> Field
 surface.py   extract_surface  Field -> Mesh
 finish.py    finish_mesh      crumbs out, face budget, closed (manifold.py)
 outlines.py  fit_outlines     hull bulges between the views: relaxed, with the same outlines
-unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; projection_charts.py when it is too slow)
-bake.py      bake_base_color  UvMesh and views -> texture (trust.py, exposure.py, fill.py; kernels in ../render)
-export.py    write_mesh       TexturedMesh -> .glb .obj .ply .stl .npz
-
-Not in that row yet (docs/decisions/0006), between outlines and unwrap:
 refine.py    refine_mesh      mesh and views -> mesh that looks like its views (refine_settings.py, targets.py,
                               refine_losses.py, refine_colours.py, largesteps.py; refine_guard.py judges the result)
 remesh.py    remesh_isotropic triangles of one size (halfedge.py, crossing.py): between the steps of refine
+unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; projection_charts.py when it is too slow)
+bake.py      bake_base_color  UvMesh and views -> texture (trust.py, exposure.py, fill.py; kernels in ../render)
+export.py    write_mesh       TexturedMesh -> .glb .obj .ply .stl .npz
 """

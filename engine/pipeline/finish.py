@@ -39,6 +39,13 @@ def finish_mesh(mesh: Mesh, face_budget: int, stage: Stage) -> Mesh:
     return small
 
 
+def reduce_faces(mesh: Mesh, face_budget: int, stage: Stage) -> Mesh:
+    """At most `face_budget` faces; a mesh within it comes back as it is. Closed stays closed. Raises Cancelled."""
+    if len(mesh.faces) <= face_budget:
+        return mesh
+    return outward(_simplified(mesh, face_budget, stage))
+
+
 def _checked(mesh: Mesh) -> Mesh:
     if not len(mesh.faces):
         raise BadMesh("The surface is empty: nothing solid was found.", "Check the masks and the working volume.")

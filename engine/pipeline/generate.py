@@ -8,20 +8,22 @@ import torch
 
 from ...bridge.settings import ViewsSettings
 from .bake import bake_base_color
-from .finish import finish_mesh
+from .finish import finish_mesh, reduce_faces
 from .hull import visual_hull
 from .images import load_views
 from .matting import mask_views
 from .outlines import fit_outlines
 from .presets import views_preset
 from .progress import Run
+from .refine import refine_mesh
+from .refine_settings import refine_preset
 from .surface import extract_surface
 from .types import PipelineResult, TexturedMesh
 from .unwrap import UnwrapSettings, unwrap_mesh
 from .volume import working_volume
 
-# "refine" (the mesh against the views) will stand between outlines and unwrap
-STAGES = ("load", "masks", "volume", "hull", "surface", "simplify", "outlines", "unwrap", "bake")
+STAGES = ("load", "masks", "volume", "hull", "surface", "simplify", "outlines", "refine", "unwrap", "bake")
+WORKING_FACES = 20_000     # the mesh has at least as many until it is refined: a smaller budget is met at the end
 
 
 def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run: Run, device: str) -> PipelineResult:
@@ -29,7 +31,7 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
 
     files: label -> local file, as bridge.folders.collect_view_folder makes it; suffixes of the files mean nothing.
     run: made with STAGES. device: "cpu" or "cuda:N", known to work (runners.find_device). The raw, the
-    simplified and the fitted surface go out as previews.
+    simplified, the fitted and the refined surface go out as previews, and the mesh while it is being refined.
     Raises BadInput (its leaves), Cancelled.
     """
     preset, place = views_preset(settings.quality), torch.device(device)
@@ -45,12 +47,15 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
         mesh = extract_surface(field, stage, preset.smooth_rounds)
     run.preview(mesh)
     with run.stage("simplify") as stage:
-        mesh = finish_mesh(mesh, settings.face_budget, stage)
+        mesh = finish_mesh(mesh, max(settings.face_budget, WORKING_FACES), stage)
     run.preview(mesh)
     with run.stage("outlines", unit="rounds") as stage:
         mesh = fit_outlines(mesh, views, masks, box, preset.outline_px, preset.outline_rounds, place, stage)
     run.preview(mesh)
-    # <- refine: mesh = refine_mesh(mesh, views, masks, ...)
+    with run.stage("refine", unit="iterations") as stage:
+        mesh = refine_mesh(mesh, views, masks, refine_preset(settings.quality), place, stage, run.preview)
+        mesh = reduce_faces(mesh, settings.face_budget, stage)
+    run.preview(mesh)
     with run.stage("unwrap") as stage:
         uv_mesh = unwrap_mesh(mesh, UnwrapSettings(texture_px=settings.texture_px), stage)
     with run.stage("bake") as stage:

@@ -13,8 +13,17 @@ from slipcast.engine.pipeline.atlas import overlap_fraction
 from slipcast.engine.pipeline.generate import STAGES, generate_from_views
 from slipcast.engine.pipeline.manifold import is_closed
 from slipcast.engine.pipeline.progress import Run, StageProgress
+from slipcast.engine.pipeline.refine_settings import REFINE_PRESETS, RefineLevel, RefineSettings
 
+# a few iterations: that refining converges is tested in test_refine.py
+QUICK = RefineSettings(levels=(RefineLevel(64, 1200, 20), RefineLevel(96, 2500, 10)))
 DRAFT = ViewsSettings(quality="draft", face_budget=1000, texture_px=512)
+
+
+@pytest.fixture(autouse=True)
+def quick_refinement(request, monkeypatch):
+    if not request.node.get_closest_marker("slow"):
+        monkeypatch.setitem(REFINE_PRESETS, "draft", QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +40,12 @@ def test_a_ball_from_eight_views(folder):
     assert [stage.name for stage in result.stages] == list(STAGES)
     assert [name for name in dict.fromkeys(each.stage for each in told)] == list(STAGES)
     assert all(each.done <= each.total for each in told if each.total)
-    assert [len(preview.faces) <= 1000 for preview in previews] == [False, True, True]
+    assert len(previews) >= 4 and all(len(preview.faces) for preview in previews)
+    assert {each.loss is not None for each in told if each.stage == "refine" and each.done} == {True}
     assert (previews[-1].faces == mesh.faces).all() and len(mesh.faces) <= 1000
     assert is_closed(mesh) and overlap_fraction(result.textured.corner_uvs) < 0.01
-    # a ball of 1000 faces has 1.3 % less volume than the ball; the hull of 8 outlines alone has 15 % more
-    assert to_trimesh(mesh).volume / (4 / 3 * np.pi) == pytest.approx(0.987, abs=0.02)
+    # the hull of 8 outlines alone has 15 % more than the ball; grey all over and in 30 iterations 1.8 % are left
+    assert to_trimesh(mesh).volume / (4 / 3 * np.pi) == pytest.approx(1.0, abs=0.03)
     assert result.textured.base_color.shape == (512, 512, 3)
     assert np.abs(result.textured.base_color.astype(int) - 180).max() <= 2     # the ball's only colour
     assert len(result.cameras) == 8 and result.device == "cpu"
@@ -66,7 +76,7 @@ def test_spot_from_24_views_reaches_the_bars():
 
     spot = Path(__file__).resolve().parents[1] / "data" / "spot" / "spot.obj"
     row = measure(spot, ViewsSettings())
-    assert row["volume_iou"] >= 0.96
+    assert row["volume_iou"] >= 0.98
     assert row["silhouette_iou"] >= 0.98
     assert row["psnr_db"] >= 26
     assert row["watertight"] == 1 and row["uv_inside"] == 1 and row["uv_overlap"] < 0.01
