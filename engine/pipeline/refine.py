@@ -23,7 +23,7 @@ from .progress import Stage
 from .refine_colours import seen_colours
 from .refine_freedom import FREE, Freedom, Leash, seen_part
 from .refine_guard import is_worse, unexplained
-from .refine_light import fit_light, lit_colours
+from .refine_light import KNOWN, UNKNOWN, Light, disagreement, fit_light
 from .refine_losses import Surface, bending, normals_of, view_loss
 from .refine_settings import RefineLevel, RefineSettings
 from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
@@ -33,7 +33,6 @@ log = logging.getLogger(__name__)
 
 PREVIEW_S = 0.5           # shortest time between two previews
 PREVIEW_SHARE = 0.04      # of the loop's time that previews may cost
-GAIN_RATE = 0.003         # step of a view's brightness (natural logarithm)
 GOOD_EVERY = 10           # iterations between two states that are kept
 TRUSTED = 0.03            # colours that light leaves unexplained by more than this say less about the shape
 GUARD_PX = 128            # side at which the result is compared with its input: coarse enough for both meshes' colours
@@ -55,6 +54,22 @@ class _Scene:
     def targets(self, numbers: tuple[int, ...], side_px: int) -> Targets:
         return make_targets([self.views[each] for each in numbers], [self.masks[each] for each in numbers],
                             [self.crops[each] for each in numbers], self.frame, side_px, self.device)
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """What views show at one level. colours: (V, 3), where the optimisation begins. settings: with the weight that
+    colours deserve here."""
+
+    targets: Targets
+    light: Light
+    colours: torch.Tensor
+    settings: RefineSettings
+
+    def brightness(self, positions: torch.Tensor, surface: Surface, chosen: torch.Tensor) -> torch.Tensor:
+        """(B, V, 3). The light follows the surface but does not shape it."""
+        facing = normals_of(positions.detach(), surface.faces)
+        return self.light.of(chosen).brightness(facing, self.targets.turn[chosen])
 
 
 class _Watch:
@@ -79,6 +94,7 @@ class Refinement:
     def __init__(self, mesh: Mesh, settings: RefineSettings, freedom: Freedom, stage: Stage,
                  preview: Callable[[Mesh], None] | None) -> None:
         self._freedom = freedom
+        self._light: Light | None = None
         self.mesh, self._given, self._settings, self._stage, self._preview = mesh, mesh, settings, stage, preview
         self._shown_at, self._cost, self._began = -np.inf, 0.0, time.perf_counter()
 
@@ -98,7 +114,9 @@ class Refinement:
     def judge(self, scene: _Scene, first: bool = False) -> bool:
         """Ask the views that were left out. If they like the mesh less than its input, the input is the mesh again."""
         seen, left_out = scene.targets(scene.fitted, GUARD_PX), scene.targets(scene.left_out, GUARD_PX)
-        before, after = (unexplained(each, scene.frame, seen, left_out) for each in (self._given, self.mesh))
+        light = self._light or Light.even(len(scene.views), scene.device)
+        lights = light.of(scene.fitted), light.of(scene.left_out)
+        before, after = (unexplained(each, scene.frame, seen, left_out, *lights) for each in (self._given, self.mesh))
         log.info("refine: views left out differ by %.4f, before %.4f", after, before)
         if not is_worse(after, before, first):
             return True
@@ -121,36 +139,30 @@ class Refinement:
                     return False
                 fitted = tuple(range(len(scene.views)))    # they have judged; now they may say what they know
             mesh, edge = leash.begin(self.mesh, level.faces, number == 0, self._stage)
-            targets = scene.targets(fitted, level.side_px)
-            done = self._level(mesh, edge, leash, level, targets, scene, random, watch)
+            done = self._level(mesh, edge, leash, level, scene, fitted, random, watch)
             log.info("refine: level %d, %d faces, %d iterations, loss %.5f", number, len(mesh.faces), done,
                      self._stage.loss or 0.0)
         return True
 
-    def _level(self, mesh: Mesh, edge: float, leash: Leash, level: RefineLevel, targets: Targets, scene: _Scene,
-               random: np.random.Generator, watch: _Watch) -> int:
-        """Optimise positions, colours and brightness on one mesh. Returns the iterations done."""
+    def _level(self, mesh: Mesh, edge: float, leash: Leash, level: RefineLevel, scene: _Scene,
+               fitted: tuple[int, ...], random: np.random.Generator, watch: _Watch) -> int:
+        """Optimise positions and colours on one mesh. Returns the iterations done."""
         settings, device = self._settings, scene.device
         surface, degree = _surface(mesh, edge, device)
         steps = LargeSteps(mesh.faces, len(mesh.vertices), settings.stiffness * leash.stiffer, device)
         start = leash.start()
         stiff = steps.stiff_from_positions(start).requires_grad_()
-        colours = seen_colours(leash.move(start), surface, targets).requires_grad_()
-        light = fit_light(leash.move(start), surface, targets, settings.seed)
-        gain, turning = light.gain.clone().requires_grad_(), light.turning.clone().requires_grad_()
-        trusted = dataclasses.replace(settings, colour=settings.colour * min(1.0, (TRUSTED / light.unexplained)**2))
-        log.info("refine: colours differ by %.4f, weight %.3f", light.unexplained, trusted.colour)
+        sight = self._look(leash.move(start), surface, level, scene, fitted)
+        targets, colours = sight.targets, sight.colours.requires_grad_()
         mover = AdamUniform(stiff, uniform=level.uniform)
-        painter = torch.optim.Adam([{"params": [colours], "lr": settings.colour_rate},
-                                    {"params": [gain, turning], "lr": GAIN_RATE}], betas=(0.9, 0.99))
+        painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99))
         order = _view_order(len(targets.clip), settings.views_per_step, random)
         smooth, done = 0.0, 0
         while done < level.iterations and not watch.over:
             chosen = torch.from_numpy(next(order)).to(device)
             positions = leash.move(steps.positions_from_stiff(stiff))
-            facing = normals_of(positions.detach(), surface.faces)
-            seen = lit_colours(colours, (gain - gain.mean(0))[chosen], turning, facing, targets.turn[chosen])
-            loss = view_loss(positions, seen, surface, targets, chosen, trusted, scene.frame.radius)
+            loss = view_loss(positions, colours * sight.brightness(positions, surface, chosen), surface, targets,
+                             chosen, sight.settings, scene.frame.radius)
             bend, change = bending(leash.bent(positions), surface, degree)
             (loss + settings.fairness * bend + settings.evenness * change).backward()
             rate = level.rate * edge * settings.last_rate**(done / level.iterations)
@@ -165,6 +177,22 @@ class Refinement:
                 self._keep(steps, stiff, leash)
         self._keep(steps, stiff, leash)
         return done
+
+    def _look(self, start: torch.Tensor, surface: Surface, level: RefineLevel, scene: _Scene,
+              fitted: tuple[int, ...]) -> _Sight:
+        """What the fitted views show on this mesh; finds the light of all views on the way."""
+        everyone = scene.targets(tuple(range(len(scene.views))), level.side_px)
+        search = UNKNOWN if self._light is None else KNOWN
+        known = self._light or Light.even(len(scene.views), scene.device)
+        self._light = fit_light(start, surface, everyone, known, search, self._settings.seed)
+        targets, light = everyone.of(fitted), self._light.of(fitted)
+        colours = seen_colours(start, surface, targets,
+                               light.brightness(normals_of(start, surface.faces), targets.turn))
+        away = disagreement(start, surface, colours, light, targets)
+        trust = min(1.0, (TRUSTED / max(away, TRUSTED))**2)
+        log.info("refine: colours disagree by %.4f, trusted by %.3f", away, trust)
+        settings = dataclasses.replace(self._settings, colour=self._settings.colour * trust)
+        return _Sight(targets, light, colours, settings)
 
     def _keep(self, steps: LargeSteps, stiff: torch.Tensor, leash: Leash) -> None:
         self.keep(leash.to_world(leash.move(steps.positions_from_stiff(stiff.detach())).cpu().numpy()))

@@ -13,8 +13,12 @@ GREY = 0.5           # where no view looks
 
 
 @torch.no_grad()
-def seen_colours(positions: torch.Tensor, surface: Surface, targets: Targets) -> torch.Tensor:
-    """(V, 3) float32 in [0, 1]: mean over the views that see a vertex, those that face it most. Unit frame."""
+def seen_colours(positions: torch.Tensor, surface: Surface, targets: Targets,
+                 brightness: torch.Tensor | None = None) -> torch.Tensor:
+    """(V, 3) float32 in [0, 1]: mean over the views that see a vertex, those that face it most. Unit frame.
+
+    brightness: (N, V, 3), of each view's light at each vertex (Light.brightness), which the colours are freed from.
+    """
     normals = normals_of(positions, surface.faces)
     total = torch.full((len(positions), 4), 1e-4, device=positions.device)
     total[:, :3] *= GREY
@@ -33,6 +37,7 @@ def seen_colours(positions: torch.Tensor, surface: Surface, targets: Targets) ->
         towards = towards / targets.clip[view, 3, :3].norm()
         good = framed & (colour[:, 3] > SOLID) & (targets.known[view, y, x] > 0) & (distance < depth[y, x] + reach)
         weight = good * towards.clamp(min=0).square()
-        total[:, :3] += weight[:, None] * colour[:, :3]
+        own = colour[:, :3] if brightness is None else colour[:, :3] / brightness[view]
+        total[:, :3] += weight[:, None] * own
         total[:, 3] += weight
     return total[:, :3] / total[:, 3:]

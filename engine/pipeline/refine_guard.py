@@ -6,7 +6,8 @@ import torch
 
 from ..render import build_topology, interpolate, rasterize
 from .refine_colours import seen_colours
-from .refine_losses import Surface, clip_positions
+from .refine_light import Light
+from .refine_losses import Surface, clip_positions, normals_of
 from .targets import Targets, UnitFrame
 from .types import Mesh
 
@@ -17,16 +18,19 @@ NO_EDGES = torch.zeros((0, 2), dtype=torch.int64)
 
 
 @torch.no_grad()
-def unexplained(mesh: Mesh, frame: UnitFrame, seen: Targets, left_out: Targets) -> float:
+def unexplained(mesh: Mesh, frame: UnitFrame, seen: Targets, left_out: Targets, seen_light: Light,
+                left_light: Light) -> float:
     """Mean difference of outline and colour over the object's pixels of `left_out`, [0, 1] each, so [0, 2] together.
 
-    The mesh gets its colours from the views `seen`. mesh: world. Source: own.
+    The mesh gets its colours from the views `seen`, each freed from its light. mesh: world. Source: own.
     """
     unit, device = frame.to_unit(mesh), seen.clip.device
     positions = torch.from_numpy(np.ascontiguousarray(unit.vertices)).to(device)
     faces = torch.from_numpy(np.ascontiguousarray(unit.faces, np.int32)).to(device)
     surface = Surface(faces, build_topology(faces), NO_EDGES, 1.0)
-    colours = seen_colours(positions, surface, seen)
+    facing = normals_of(positions, faces)
+    colours = seen_colours(positions, surface, seen, seen_light.brightness(facing, seen.turn))
+    lit = colours * left_light.brightness(facing, left_out.turn)
     total, pixels = 0.0, 0.0
     for view in range(len(left_out.clip)):
         side = left_out.rgba.shape[1]
@@ -34,7 +38,7 @@ def unexplained(mesh: Mesh, frame: UnitFrame, seen: Targets, left_out: Targets) 
         wanted = left_out.rgba[view].to(torch.float32) / 255
         known = (left_out.known[view] > 0) * left_out.trust[view]
         cover = (rast[0, ..., 3] > 0).to(torch.float32)
-        away = (interpolate(colours, rast, faces)[0] * wanted[..., 3:] - wanted[..., :3]).abs().mean(-1)
+        away = (interpolate(lit[view], rast, faces)[0] * wanted[..., 3:] - wanted[..., :3]).abs().mean(-1)
         total += float(((cover - wanted[..., 3]).abs() * known + away * cover * known).sum())
         pixels += float((wanted[..., 3] * known).sum())
     return total / max(pixels, 1.0)

@@ -35,6 +35,12 @@ class Targets:
     depth: torch.Tensor | None
     normals: torch.Tensor | None
 
+    def of(self, views: Sequence[int]) -> Targets:
+        """Some of them."""
+        at = torch.as_tensor(views, device=self.clip.device)
+        depth, normals = (None if each is None else each[at] for each in (self.depth, self.normals))
+        return Targets(self.clip[at], self.turn[at], self.rgba[at], self.known[at], self.trust[at], depth, normals)
+
 
 @dataclass(frozen=True)
 class Crop:
