@@ -54,9 +54,7 @@ def read_mesh(path: Path, suffix: str, weights: str = "") -> MeshFile:
 
     Raises BadMesh: not readable, damaged, no faces, numbers that are none, an attribute that is not there.
     """
-    if suffix.lower() not in _READERS:
-        raise BadMesh(f"Slipcast does not read meshes from {suffix or 'files without a suffix'}.",
-                      f"Use one of {', '.join(MESH_SUFFIXES)}.")
+    _check_suffix(suffix)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise BadMesh("The mesh file is larger than 2 GB.", "Decimate the mesh first.")
@@ -70,6 +68,21 @@ def read_mesh(path: Path, suffix: str, weights: str = "") -> MeshFile:
     mesh = Mesh(np.ascontiguousarray(table.vertices, np.float32), np.ascontiguousarray(table.faces, np.int32))
     result = MeshFile(mesh, table.corner_uvs, found, table.origin, table.warnings)
     return _joined(result) if table.split else result
+
+
+def check_mesh_file(path: Path) -> None:
+    """Raises BadMesh when there is no such file, or its suffix is none that is read. Nothing is opened."""
+    _check_suffix(path.suffix)
+    if path.is_dir():
+        raise BadMesh(f"{path} is a folder.", "Name a mesh in it.")
+    if not path.is_file():
+        raise BadMesh(f"{path} does not exist.", "Name the mesh that is to be refined.")
+
+
+def _check_suffix(suffix: str) -> None:
+    if suffix.lower() not in _READERS:
+        raise BadMesh(f"Slipcast does not read meshes from {suffix or 'files without a suffix'}.",
+                      f"Use one of {', '.join(MESH_SUFFIXES)}.")
 
 
 def _check(table: MeshTable) -> None:
