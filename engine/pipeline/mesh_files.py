@@ -26,6 +26,7 @@ from ...bridge.errors import BadMesh
 from .mesh_glb import read_glb
 from .mesh_ply import read_ply
 from .mesh_tables import Damaged, MeshTable, fans
+from .normals import face_normals
 from .types import Mesh
 
 MAX_FACES = 5_000_000
@@ -98,6 +99,8 @@ def _check(table: MeshTable) -> None:
     if bad:
         raise BadMesh(f"{bad} vertices of the mesh have a position that is not a number (NaN) or too large.",
                       "Remove them, or export the mesh again.")
+    if not (face_normals(table.vertices, table.faces) != 0).any():
+        raise BadMesh("All faces of the mesh have no area.", "Give a mesh with a surface.")
     if table.corner_uvs is not None and not np.isfinite(table.corner_uvs).all():
         raise BadMesh("Texture coordinates of the mesh are not all numbers (NaN).", "Unwrap the mesh again.")
 

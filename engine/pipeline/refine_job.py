@@ -35,6 +35,7 @@ SCORED_STAGES = (*STAGES, "score")
 MESH_LABEL = "mesh"
 CHECK_PX = 160            # longer side at which the mesh and the masks are compared before any work
 ELSEWHERE, FAR_OFF = 0.03, 0.4     # overlap of outlines: below, the mesh is another one; it is told
+POOR = 0.8                # the same of the refined mesh: below, the views contradict it or each other
 LEAST_UV_AREA = 1e-6      # of the texture: below, coordinates are there but say nothing
 OVERLAP = 0.02            # of the texels, from which on the person is told
 ROOM = 0.9                # of the budget: remeshing comes as near as a tenth to the wished number
@@ -68,6 +69,7 @@ def refine_from_views(files: Mapping[str, Path], settings: RefineMeshSettings, r
         check_freedom(freedom, job.given.mesh)
         mesh = refine_mesh(job.given.mesh, job.fitted, job.masks, _refine_settings(settings, freedom), place, stage,
                            run.preview, freedom=freedom)
+        _tell_of_poor_fit(mesh, job, place, stage)
     run.preview(mesh)
     with run.stage("simplify") as stage:
         mesh = _within_budget(mesh, settings, freedom, stage)
@@ -123,21 +125,28 @@ def check_place(mesh: Mesh, views: ViewSet, masks: tuple[Mask, ...], device: tor
     if not used:
         raise BadMasks("No view has a mask that can be used.", "Check the masks: the object was found in none.")
     stage.total = stage.done + len(used)
-    overlaps, framed = [], False
+    rows = []
     for view, mask in used:
-        seen, overlap = _overlap(mesh, view, mask, device)
-        framed |= seen
-        overlaps.append(overlap)
+        rows.append(_overlap(mesh, view, mask, device))
         stage.advance()
     hint = ("Place and scale it as the object stands in the world of the cameras; .glb and .obj have Y up, .ply, .stl "
             "and .npz Z up.")
-    mean = float(np.mean(overlaps))
-    if not framed:
+    mean = float(np.mean([overlap for _, overlap in rows]))
+    if not any(framed for framed, _ in rows):
         raise BadMesh("The mesh lies outside every view.", hint)
     if mean < ELSEWHERE:
         raise BadMesh(f"The mesh is not where the views show the object: their outlines overlap by {mean:.0%}.", hint)
     if mean < FAR_OFF:
         stage.warn(f"The mesh and the views agree poorly: their outlines overlap by {mean:.0%}. {hint}")
+
+
+def _tell_of_poor_fit(mesh: Mesh, job: _Input, device: torch.device, stage: Stage) -> None:
+    mean = float(np.mean([_overlap(mesh, view, mask, device)[1] for view, mask in zip(job.fitted.views, job.masks)
+                          if mask.confidence > 0]))
+    if mean < POOR:
+        stage.warn(f"The views contradict the mesh, or each other: the outlines of the refined mesh overlap theirs by "
+                   f"{mean:.0%} only. Check that cameras and masks belong to these pictures, and that what may move is "
+                   "not locked.")
 
 
 def _overlap(mesh: Mesh, view: View, mask: Mask, device: torch.device) -> tuple[bool, float]:
