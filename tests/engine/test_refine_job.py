@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import trimesh
-from meshes import BAD_MESHES, RADIUS, npz, textured, three_faces_at_an_edge, write_painted_folder
+from meshes import BAD_MESHES, RADIUS, textured, three_faces_at_an_edge, write_painted_folder
 from skin import ball, to_trimesh
 
+from slipcast.bridge.errors import BadFolder
 from slipcast.bridge.folders import collect_view_folder
 from slipcast.bridge.settings import RefineMeshSettings
 from slipcast.engine import __main__ as command_line
@@ -19,6 +20,7 @@ from slipcast.engine.pipeline.mesh_files import read_mesh
 from slipcast.engine.pipeline.progress import Run
 from slipcast.engine.pipeline.refine_job import SCORED_STAGES, STAGES, refine_from_views
 from slipcast.engine.pipeline.types import Mesh, PipelineResult, TexturedMesh
+from slipcast.engine.runners import run_method
 
 QUICK = RefineMeshSettings(quality="draft", iterations=40, texture_px=512, face_budget=1500)
 
@@ -206,20 +208,42 @@ def test_a_bad_mesh_ends_with_2_its_own_words_what_to_do_and_nothing_written(nam
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_mesh_with_three_faces_at_an_edge_is_parted_or_refused_in_words(views, tmp_path, capsys):
-    write_mesh(tmp_path / "mesh.npz", textured(three_faces_at_an_edge()))
-    code, _, err = run(capsys, tmp_path / "mesh.npz", views, "-o", tmp_path / "out.npz", "--iterations", 5,
-                       "--texture-size", 512)
-    assert code == 0 or code == 2 and "more than two faces" in err and "Non Manifold" in err
+def test_free_mode_parts_what_touches_and_drops_faces_without_area(views, tmp_path):
+    odd = three_faces_at_an_edge()
+    faces = np.concatenate([odd.faces, [[3, 3, 4]], odd.faces[:1]]).astype(np.int32)
+    np.savez(tmp_path / "mesh.npz", vertices=odd.vertices, faces=faces)
+    result = refined(tmp_path / "mesh.npz", views).textured.mesh
+    assert np.isfinite(result.vertices).all() and 500 < len(result.faces) <= 1500
+    assert np.abs(radii(result) - RADIUS).mean() < 0.03
+
+
+class Link:
+    """The run of a worker that nobody listens to."""
+
+    def __init__(self) -> None:
+        self.previews: list[object] = []
+
+    def report(self, progress: object) -> None:
+        pass
+
+    def is_cancelled(self) -> bool:
+        return False
+
+    def preview(self, pack) -> None:
+        self.previews.append(pack())
+
+
+def test_three_runs_of_the_method_give_the_same_bytes(views, tmp_path):
+    write_mesh(tmp_path / "mesh.npz", textured(ball(2)))
+    files = {**collect_view_folder(views), "mesh.npz": tmp_path / "mesh.npz"}
+    wishes = {"quality": "draft", "keep_topology": True, "iterations": 20, "texture_px": 512}
+    link = Link()
+    runs = [run_method("refine", wishes, files, link, "cpu") for _ in range(3)]      # type: ignore[arg-type]
+    assert len({tuple(output.data for output in outputs) for outputs, _ in runs}) == 1 and link.previews
+    assert [output.name for output in runs[0][0]] == ["vertices", "faces", "corner_uvs", "base_color", "cameras"]
+    assert runs[0][1]["method"] == "refine" and runs[0][1]["warnings"] == []
 
 
 def test_a_job_without_a_mesh_says_so(views):
-    from slipcast.bridge.errors import BadFolder
-
     with pytest.raises(BadFolder, match="There is no mesh to refine"):
         refine_from_views(collect_view_folder(views), QUICK, Run(STAGES), "cpu")
-
-
-def test_a_result_of_npz_makes_no_file_that_cannot_be_read_back(tmp_path):
-    npz()(tmp_path)
-    assert len(read_mesh(tmp_path / "mesh.npz", ".npz").mesh.faces) == 320
