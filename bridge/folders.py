@@ -17,6 +17,9 @@ from .errors import BadFolder
 TRANSFORMS_LABEL = "transforms.json"
 MIDDLEBURY_LABEL = "middlebury_par.txt"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr")
+PASS_SUFFIXES = (".exr",)
+DEPTH_KEYS = ("depth_path", "depth_file_path")        # of a frame of transforms.json
+NORMAL_KEYS = ("normal_path", "normal_file_path")
 
 _TRANSFORMS_FILES = ("transforms.json", "transforms_train.json")
 _COLMAP_FOLDERS = ("sparse/0", "sparse", "colmap/sparse/0", ".")
@@ -31,7 +34,8 @@ _ACCEPTED = ("A view folder holds transforms.json, a COLMAP model (sparse/0) or 
 def collect_view_folder(folder: Path) -> dict[str, Path]:
     """Label -> existing file, for every file of one view folder.
 
-    transforms.json: "transforms.json" and each file_path, mask_path and ply_file_path as written. COLMAP:
+    transforms.json: "transforms.json" and each file_path, mask_path and ply_file_path as written, and the OpenEXR files
+    of depth and normals. COLMAP:
     "cameras.bin", "images.bin", "points3D.bin" (or .txt), "images/<NAME>", "masks/<NAME>.png". Middlebury:
     "middlebury_par.txt" and the image names. No picture is opened.
     Raises BadFolder when there is no such folder, it is none of the three, or a file that it names is missing.
@@ -106,8 +110,8 @@ def _transforms_file(folder: Path) -> Path | None:
 
 def _collect_transforms(folder: Path, path: Path) -> dict[str, Path]:
     found, missing = {TRANSFORMS_LABEL: path}, []
-    for name, is_image in _named_files(path, _read_json(path)):
-        file = _find_named(folder, name, is_image)
+    for name, suffixes in _named_files(path, _read_json(path)):
+        file = _find_named(folder, name, suffixes)
         if file is None:
             missing.append(name)
         else:
@@ -130,17 +134,20 @@ def _read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _named_files(path: Path, transforms: dict[str, Any]) -> Iterator[tuple[str, bool]]:
-    """(name, is an image) of every file that transforms.json names, each name once."""
-    names: dict[str, bool] = {}
+def _named_files(path: Path, transforms: dict[str, Any]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(name, suffixes that it may have on disk) of every file that transforms.json names, each name once."""
+    names: dict[str, tuple[str, ...]] = {}
     for index, frame in enumerate(transforms["frames"]):
         if not isinstance(frame, dict) or not _is_name(frame.get("file_path")):
             raise BadFolder(f"Frame {index} in {path} names no picture.", "Each frame needs a file_path.")
-        names.setdefault(frame["file_path"], True)
+        names.setdefault(frame["file_path"], IMAGE_SUFFIXES)
         if _is_name(frame.get("mask_path")):
-            names.setdefault(frame["mask_path"], True)
+            names.setdefault(frame["mask_path"], IMAGE_SUFFIXES)
+        for name in (frame[key] for key in (*DEPTH_KEYS, *NORMAL_KEYS) if _is_name(frame.get(key))):
+            if Path(name).suffix.lower() in ("", *PASS_SUFFIXES):   # the engine says what it does not read
+                names.setdefault(name, PASS_SUFFIXES)
     if _is_name(transforms.get("ply_file_path")):
-        names.setdefault(transforms["ply_file_path"], False)
+        names.setdefault(transforms["ply_file_path"], ())
     yield from names.items()
 
 
@@ -148,19 +155,19 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and bool(value) and "\0" not in value
 
 
-def _find_named(folder: Path, name: str, is_image: bool) -> Path | None:
+def _find_named(folder: Path, name: str, suffixes: tuple[str, ...]) -> Path | None:
     """NeRF-synthetic leaves the suffix out; Windows writes backslashes; pictures get converted later."""
     for spelling in dict.fromkeys((name, name.replace("\\", "/"))):
         as_is = folder / spelling
         if _is_file(as_is):
             return as_is
-        if not is_image or not as_is.name:
+        if not suffixes or not as_is.name:
             continue
         stems = [as_is]
-        if as_is.suffix.lower() in IMAGE_SUFFIXES:
+        if as_is.suffix.lower() in suffixes:
             stems.append(as_is.with_suffix(""))
         for stem in stems:
-            for suffix in (*IMAGE_SUFFIXES, *(suffix.upper() for suffix in IMAGE_SUFFIXES)):
+            for suffix in (*suffixes, *(suffix.upper() for suffix in suffixes)):
                 candidate = stem.with_name(stem.name + suffix)
                 if _is_file(candidate):
                     return candidate

@@ -16,10 +16,13 @@ from .errors import BadSettings
 QUALITIES = ("draft", "normal", "high")
 MIN_FACES, MAX_FACES = 500, 200_000
 TEXTURE_SIZES_PX = (512, 1024, 2048, 4096)
+MAX_ITERATIONS, MAX_SECONDS = 100_000, 36_000
+NAME_CHARS = 200
 
 
 def _knob(default: Any, tip: str, **limits: Any) -> Any:
-    """A field whose metadata (`tip`, `low`, `high`, `choices`, `label`, `unit`) panels and parsers are built from."""
+    """A field whose metadata (`tip`, `low`, `high`, `choices`, `longest`, `label`, `unit`) panels and parsers are built
+    from. longest: of a free text, characters."""
     return field(default=default, metadata={"tip": tip, **limits})
 
 
@@ -36,7 +39,30 @@ class ViewsSettings:
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
 
 
-METHODS: dict[str, type] = {"views": ViewsSettings}
+@dataclass(frozen=True)
+class RefineMeshSettings:
+    """Method "refine": a mesh that there is, fitted to its views."""
+
+    quality: str = _knob("normal", "How much time to spend: draft for a first look, high for the final mesh",
+                         label="Quality", choices=QUALITIES)
+    keep_topology: bool = _knob(False, "Keep faces, vertices and texture coordinates; only positions change",
+                                label="Keep Topology")
+    iterations: int = _knob(0, "Steps of the optimisation, all levels together; 0: as many as the quality says",
+                            label="Iterations", low=0, high=MAX_ITERATIONS, unit="n")
+    seconds: float = _knob(0.0, "Time for the optimisation; 0: as much as the quality says",
+                           label="Seconds", low=0.0, high=float(MAX_SECONDS), unit="s")
+    symmetry: str = _knob("none", "Axis across which both sides stay alike, through the object's origin",
+                          label="Symmetry", choices=("none", "x", "y", "z"))
+    weights: str = _knob("", "Attribute of the vertices that says what may move: 0 locks, 1 is free",
+                         label="Weights", longest=NAME_CHARS, unit="attr")
+    face_budget: int = _knob(20_000, "Largest number of triangles in the result, where the topology is not kept",
+                             label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
+    texture_px: int = _knob(2048, "Width and height of the base colour texture",
+                            label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
+
+
+METHODS: dict[str, type] = {"views": ViewsSettings, "refine": RefineMeshSettings}
 S = TypeVar("S")
 
 
@@ -61,6 +87,9 @@ def _check_value(knob: dataclasses.Field[Any], value: Any) -> None:
         raise BadSettings(f"{knob.name} must be {wanted.__name__}, not {type(value).__name__}.")
     if isinstance(value, float) and not math.isfinite(value):
         raise BadSettings(f"{knob.name} must be a finite number.")
+    longest = knob.metadata.get("longest")
+    if longest is not None and isinstance(value, str) and len(value) > longest:
+        raise BadSettings(f"{knob.name} has {len(value)} characters.", f"Use at most {longest}.")
     choices = knob.metadata.get("choices")
     if choices and value not in choices:
         raise BadSettings(f"{knob.name} is {value!r}.", f"Choose one of {', '.join(map(str, choices))}.")

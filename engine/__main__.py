@@ -1,4 +1,4 @@
-"""`python -m slipcast.engine serve | generate | models`. Everything heavy is imported when it is needed."""
+"""`python -m slipcast.engine serve | generate | refine | models`. Everything heavy is imported when it is needed."""
 from __future__ import annotations
 
 import argparse
@@ -12,15 +12,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns the exit code: 0 done, 1 failed, 2 bad usage or input, 130 stopped with Ctrl-C.
     """
     from .commands import add_generate_arguments
+    from .refinecommand import add_refine_arguments
 
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="slipcast.engine", description="The compute engine of Slipcast.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|generate|models")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|generate|refine|models")
     serve = commands.add_parser("serve", help="do jobs for Blender and other clients")
     generate = commands.add_parser("generate", help="make a textured mesh from a folder of views, here and now")
     models = commands.add_parser("models", help="single-image models: list them, fetch, verify, remove their weights")
     commands.add_parser("worker")   # started by serve
+    refine = commands.add_parser("refine", help="fit a mesh that there is to a folder of views, here and now")
     add_generate_arguments(generate)
+    add_refine_arguments(refine)
     wanted = argv[0] if argv else ""
     if wanted == "serve":
         from .server import add_arguments
@@ -43,6 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .modelcommands import run as run_models
 
         return run_models(arguments)
+    if arguments.command == "refine":
+        from .refinecommand import refine as run_refine
+
+        return run_refine(arguments)
     from .commands import generate as run_generate
 
     return run_generate(arguments)

@@ -1,4 +1,4 @@
-"""The command `generate`: a job in this process, without server or client."""
+"""Commands that are a job in this process, without server or client: what they share, and `generate`."""
 from __future__ import annotations
 
 import argparse
@@ -12,20 +12,22 @@ import threading
 import time
 import uuid
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..bridge.errors import BadInput, BadOutput, BadSettings, BridgeError, Cancelled
 from ..bridge.folders import collect_view_folder
-from ..bridge.settings import METHODS, ViewsSettings, settings_from_mapping
+from ..bridge.settings import ViewsSettings, settings_from_mapping
 
 if TYPE_CHECKING:
+    from .pipeline.progress import Run
     from .pipeline.types import PipelineResult
 
 log = logging.getLogger(__name__)
+S = TypeVar("S")
 CANCELLED = "Cancelled. Nothing was written."
 STOP_PATIENCE_S = 1.0      # for the pipeline to come to its next check and clean up
 SAME_PRESS_S = 0.3         # `timeout` and some terminals send one request to stop twice
@@ -33,7 +35,7 @@ SHOW_CURSOR = "\x1b[?25h"  # a live display hides it
 
 
 @dataclasses.dataclass
-class _Stop:
+class Stop:
     """number: of the signal that asked for a stop (at asked_s); 0: none. writing: the files, which will be finished."""
 
     number: int = 0
@@ -45,17 +47,32 @@ def add_generate_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `generate`; those of the method come from its settings."""
     parser.add_argument("input", type=Path, metavar="INPUT",
                         help="folder of views: transforms.json or a COLMAP model, beside its images")
+    parser.add_argument("--method", choices=("auto", "views"), default="auto", help="auto: by what INPUT is (default)")
+    add_shared_arguments(parser, ViewsSettings)
+
+
+def add_shared_arguments(parser: argparse.ArgumentParser, kind: type) -> None:
+    """Output, device and the like, and one option for each knob of the method's settings (`kind`)."""
     parser.add_argument("-o", "--output", type=Path, action="append", required=True, metavar="OUT",
                         help="file to write: .glb, .obj, .ply, .stl or .npz; may be given several times")
-    parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="auto: by what INPUT is (default)")
-    for knob in dataclasses.fields(ViewsSettings):
+    for knob in dataclasses.fields(kind):
         facts = knob.metadata
+        if isinstance(knob.default, bool):
+            parser.add_argument(_option(knob), dest=knob.name, action="store_true", help=facts["tip"])
+            continue
         parser.add_argument(_option(knob), dest=knob.name, type=type(knob.default), default=knob.default,
-                            choices=facts.get("choices"), help=f"{facts['tip']} (default: {knob.default})",
+                            choices=facts.get("choices"), help=f"{facts['tip']} (default: {knob.default or 'none'})"
+                            if isinstance(knob.default, str) else f"{facts['tip']} (default: {knob.default})",
                             metavar=None if facts.get("choices") else facts.get("unit", "n").upper())
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda:0", help="where to compute (default: auto)")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
     parser.add_argument("--debug", action="store_true", help="tell more, and show tracebacks")
+
+
+def settings_from_arguments(kind: type[S], arguments: argparse.Namespace) -> S:
+    """Raises BadSettings."""
+    return settings_from_mapping(kind, {knob.name: getattr(arguments, knob.name)
+                                        for knob in dataclasses.fields(kind)})  # type: ignore[arg-type]
 
 
 def _option(knob: dataclasses.Field[Any]) -> str:
@@ -64,13 +81,18 @@ def _option(knob: dataclasses.Field[Any]) -> str:
 
 def generate(arguments: argparse.Namespace) -> int:
     """Run the job and write the files. Returns the exit code (see __main__.main)."""
+    return run_guarded(arguments, _generate)
+
+
+def run_guarded(arguments: argparse.Namespace, command: Callable[[argparse.Namespace, Stop], int]) -> int:
+    """Run a command so that every end of it is one line and an exit code (see __main__.main), and Ctrl-C stops it."""
     logging.basicConfig(level=logging.INFO if arguments.debug else logging.WARNING, stream=sys.stderr,
                         format="%(levelname)s %(name)s: %(message)s")
     try:
         with warnings.catch_warnings(), _stop_by_signal() as stop:
             if not arguments.debug:
                 warnings.simplefilter("ignore")   # those of libraries: they speak to programmers
-            return _generate(arguments, stop)
+            return command(arguments, stop)
     except Cancelled:
         return _end(arguments, CANCELLED, 128 + (stop.number or signal.SIGINT))
     except BadInput as error:
@@ -96,18 +118,41 @@ def _is_out_of_memory(error: Exception) -> bool:
     return type(error).__name__ == "OutOfMemoryError"   # torch's; torch may not have been imported
 
 
-def _generate(arguments: argparse.Namespace, stop: _Stop) -> int:
-    started = time.perf_counter()
-    settings = settings_from_mapping(ViewsSettings, {knob.name: getattr(arguments, knob.name)
-                                                     for knob in dataclasses.fields(ViewsSettings)})
-    from .pipeline.export import check_output, write_mesh
+def _generate(arguments: argparse.Namespace, stop: Stop) -> int:
+    settings = settings_from_arguments(ViewsSettings, arguments)
+    outputs = checked_outputs(arguments)
+    files = collect_view_folder(arguments.input)
+    check_keeps_input(outputs, files.values())
+    from .pipeline.generate import STAGES, generate_from_views
+
+    return run_and_write(arguments, stop, Job("views", STAGES, outputs, lambda run, device:
+                                              generate_from_views(files, settings, run, device)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """method: what the summary calls it. work: does it, on a device that works. outputs: files to write."""
+
+    method: str
+    stages: tuple[str, ...]
+    outputs: list[Path]
+    work: Callable[[Run, str], PipelineResult]
+
+
+def checked_outputs(arguments: argparse.Namespace) -> list[Path]:
+    """The files to write, each once. Raises BadOutput where one cannot be written."""
+    from .pipeline.export import check_output
 
     outputs = list(dict.fromkeys(arguments.output))
     for path in outputs:
         check_output(path)
-    files = collect_view_folder(arguments.input)
-    _check_keeps_input(outputs, files.values())
-    from .pipeline.generate import STAGES, generate_from_views
+    return outputs
+
+
+def run_and_write(arguments: argparse.Namespace, stop: Stop, job: Job) -> int:
+    """Run a job with a display, write its files, tell what came of it. Returns 0. Raises BridgeError."""
+    started = time.perf_counter()
+    from .pipeline.export import write_mesh
     from .pipeline.progress import Run
     from .runners import find_device
     from .terminal import RunDisplay
@@ -115,30 +160,35 @@ def _generate(arguments: argparse.Namespace, stop: _Stop) -> int:
     device, label = find_device(_known_device(arguments.device), len(os.sched_getaffinity(0))
                                 if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     with RunDisplay(sys.stderr if arguments.json else sys.stdout) as display:
-        run = Run(STAGES, report=display.show, is_cancelled=lambda: bool(stop.number))
-        result = generate_from_views(files, settings, run, device)
+        run = Run(job.stages, report=display.show, is_cancelled=lambda: bool(stop.number))
+        result = job.work(run, device)
     stop.writing = True
     if stop.number:
         raise Cancelled("Cancelled before writing.")
-    written = [file for path in outputs for file in write_mesh(path, result.textured)]
+    written = [file for path in job.outputs for file in write_mesh(path, result.textured)]
     for text in result.warnings:
         display.say(f"Warning: {text}")
     seconds = time.perf_counter() - started
     display.say(f"{len(result.textured.mesh.faces):,} faces in {seconds:.1f} s on {label}: "
                 + ", ".join(str(file) for file in written))
+    if result.scores is not None:
+        before, after = result.scores.before, result.scores.after
+        display.say(f"On {len(result.scores.views)} views left out: outlines overlap by {before.iou:.3f} before, "
+                    f"{after.iou:.3f} after; colours {before.psnr_db:.1f} dB before, {after.psnr_db:.1f} dB after.")
     if arguments.json:
-        sys.stdout.write(json.dumps(_summary(result, label, seconds, written)) + "\n")
+        sys.stdout.write(json.dumps(_summary(job.method, result, label, seconds, written)) + "\n")
     return 0
 
 
-def _check_keeps_input(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raises BadOutput when a file to write (with what goes beside an .obj) is one of the pictures or cameras."""
+def check_keeps_input(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises BadOutput when a file to write (with what goes beside an .obj) is one of the pictures, cameras or
+    the mesh that is read."""
     kept = {path.resolve() for path in inputs}
     for path in outputs:
         made = [path, *(path.with_suffix(end) for end in (".mtl", ".png") if path.suffix.lower() == ".obj")]
         lost = next((file for file in made if file.resolve() in kept), None)
         if lost is not None:
-            raise BadOutput(f"Writing {path} would overwrite {lost}, which the views need.",
+            raise BadOutput(f"Writing {path} would overwrite {lost}, which is read.",
                             "Choose another name or place.")
 
 
@@ -149,19 +199,20 @@ def _known_device(name: str) -> str:
     raise BadSettings(f"There is no device called {name!r}.", "Use auto, cpu, or cuda:0.")
 
 
-def _summary(result: PipelineResult, device: str, seconds: float, written: list[Path]) -> dict[str, Any]:
+def _summary(method: str, result: PipelineResult, device: str, seconds: float, written: list[Path]) -> dict[str, Any]:
     mesh = result.textured.mesh
-    return {"job": uuid.uuid4().hex, "method": "views", "device": device, "seconds": round(seconds, 3),
+    scores = {} if result.scores is None else {"scores": dataclasses.asdict(result.scores)}
+    return {"job": uuid.uuid4().hex, "method": method, "device": device, "seconds": round(seconds, 3),
             "stages": [{"name": stage.name, "seconds": round(stage.seconds, 3)} for stage in result.stages],
             "vertices": len(mesh.vertices), "faces": len(mesh.faces), "files": [str(file) for file in written],
-            "warnings": list(result.warnings)}
+            "warnings": list(result.warnings), **scores}
 
 
 @contextmanager
-def _stop_by_signal() -> Iterator[_Stop]:
+def _stop_by_signal() -> Iterator[Stop]:
     """SIGINT and SIGTERM ask for a stop. The process ends at once on a second one, and when the pipeline has not seen
     the first within STOP_PATIENCE_S (one call into a library may take longer)."""
-    stop = _Stop()
+    stop = Stop()
     timer = threading.Timer(STOP_PATIENCE_S, _end_process, (stop,))
     timer.daemon = True
     before: dict[int, Any] = {}
@@ -187,7 +238,7 @@ def _stop_by_signal() -> Iterator[_Stop]:
             signal.signal(number, handler)
 
 
-def _end_process(stop: _Stop) -> None:
+def _end_process(stop: Stop) -> None:
     if stop.writing:
         return   # a moment, and then there is something to show for it
     for stream in (sys.stdout, sys.stderr):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bridge.errors import BadSettings, EngineFailed, InternalError
-from ..bridge.settings import METHODS, ViewsSettings, settings_from_mapping
+from ..bridge.settings import METHODS, RefineMeshSettings, ViewsSettings, settings_from_mapping
 from .worker import Output
 from .workersocket import Buffers, RunLink
 
@@ -69,7 +69,8 @@ def _why_not(torch: Any, device: str) -> str | None:
 def run_method(method: str, settings: Mapping[str, Any], files: Mapping[str, Path], run: RunLink,
                device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
     """A Runner (see worker.py) for the methods of bridge/settings.py. Raises BridgeError."""
-    runners: dict[str, Callable[..., tuple[Sequence[Output], Mapping[str, Any]]]] = {"views": _run_views}
+    runners: dict[str, Callable[..., tuple[Sequence[Output], Mapping[str, Any]]]] = {"views": _run_views,
+                                                                                          "refine": _run_refine}
     if method not in runners:
         raise BadSettings(f"There is no method called {method!r}.", f"Known: {', '.join(runners)}.")
     return runners[method](settings_from_mapping(METHODS[method], settings), files, run, device)
@@ -86,6 +87,18 @@ def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink
     result = generate_from_views(files, settings, run, device)
     outputs = pack_result(result)
     return outputs, summarise("views", result, time.perf_counter() - started)
+
+
+def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: RunLink,
+                device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
+    from .pipeline.progress import Run
+    from .pipeline.refine_job import STAGES, refine_from_views
+
+    started = time.perf_counter()
+    run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
+              preview=lambda mesh: link.preview(lambda: pack_mesh(mesh)))
+    result = refine_from_views(files, settings, run, device)
+    return pack_result(result), summarise("refine", result, time.perf_counter() - started)
 
 
 def pack_mesh(mesh: Mesh) -> Buffers:

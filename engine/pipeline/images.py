@@ -15,6 +15,7 @@ from ...bridge.errors import BadImage, BadMasks, ImageTooLarge
 from .cameras import ASPECT_TOLERANCE, FrameSpec, camera_for_image, check_overlap, read_view_files, resize_camera
 from .lens import Lens, distort
 from .parallel import map_views
+from .passes import along_axis, check_passes, load_passes, undistort_passes
 from .progress import Stage
 from .types import Camera, View, ViewSet
 
@@ -39,14 +40,23 @@ def load_views(files: Mapping[str, Path], max_px_side: int, stage: Stage) -> Vie
 
     Images larger than max_px_side on their longer side are brought down to it; their cameras follow. Lens distortion
     is taken out. EXIF orientation is ignored: the cameras were solved for the pixels as they are stored.
+    Depth and normals come along where frames name OpenEXR files.
     Raises BadFolder, BadCameras, BadImage, ImageTooLarge (before anything is decoded), BadMasks, Cancelled.
     """
     folder = read_view_files(files)
     stage.total = len(folder.frames)
     sources = [_open_source(frame, files) for frame in folder.frames]
     check_overlap([source.camera for source in sources])
-    views = map_views(lambda source: _load_view(source, max_px_side), sources, stage)
-    return ViewSet(tuple(views), folder.points, folder.volume)
+    views = map_views(lambda source: _load_view(source, max_px_side, files), sources, stage)
+    _tell_of_unread([name for frame in folder.frames for name in (frame.depth, frame.normals)
+                     if name and name not in files], stage)
+    return ViewSet(tuple(check_passes(views, stage)), folder.points, folder.volume)
+
+
+def _tell_of_unread(names: list[str], stage: Stage) -> None:
+    if names:
+        stage.warn(f"Depth and normals are read from OpenEXR files only; {len(names)} files like {names[0]:.80} are "
+                   "not used.")
 
 
 def _open_source(frame: FrameSpec, files: Mapping[str, Path]) -> _Source:
@@ -119,7 +129,7 @@ def _deep_grey(image: Image.Image) -> np.ndarray:
     return (np.clip(np.nan_to_num(values) / top, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
-def _load_view(source: _Source, max_px_side: int) -> View:
+def _load_view(source: _Source, max_px_side: int, files: Mapping[str, Path]) -> View:
     frame, camera = source.frame, source.camera
     pixels = _decode(source.path, frame.image, _to_rgba)
     alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[-1] == 4 else None
@@ -129,7 +139,9 @@ def _load_view(source: _Source, max_px_side: int) -> View:
     width, height = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
     image, alpha = _shrink(np.ascontiguousarray(pixels[..., :3]), alpha, width, height)
     view = View(frame.image, resize_camera(camera, width, height), image, alpha)
-    return view if frame.lens.is_pinhole else undistort_view(view, frame.lens)
+    view = load_passes(view, frame, files, camera, MAX_PIXELS)
+    view = view if frame.lens.is_pinhole else undistort_view(view, frame.lens)
+    return along_axis(view) if frame.depth_along_ray else view
 
 
 def _fit_mask(mask: np.ndarray, camera: Camera, name: str) -> np.ndarray:
@@ -158,7 +170,7 @@ def _shrink(image: np.ndarray, alpha: np.ndarray | None, width: int, height: int
 def undistort_view(view: View, lens: Lens) -> View:
     """The view as a pinhole with the same focal length and centre would have taken it.
 
-    Pixels that the lens did not record are black, alpha 0 and not `valid`. Bilinear.
+    Pixels that the lens did not record are black, alpha 0 and not `valid`. Bilinear; depth and normals nearest.
     """
     camera = view.camera
     across = (np.arange(camera.width) + 0.5 - camera.cx) / camera.fx
@@ -174,4 +186,5 @@ def undistort_view(view: View, lens: Lens) -> View:
     if alpha is not None:
         alpha = cv2.remap(alpha, at_x, at_y, cv2.INTER_LINEAR)
         alpha[~valid] = 0
+    view = undistort_passes(view, at_x, at_y, valid)
     return replace(view, image=image, alpha=alpha, valid=None if valid.all() else valid)

@@ -26,6 +26,7 @@ from ...bridge.errors import BadMesh
 from .mesh_glb import read_glb
 from .mesh_ply import read_ply
 from .mesh_tables import Damaged, MeshTable, fans
+from .normals import face_normals
 from .types import Mesh
 
 MAX_FACES = 5_000_000
@@ -54,9 +55,7 @@ def read_mesh(path: Path, suffix: str, weights: str = "") -> MeshFile:
 
     Raises BadMesh: not readable, damaged, no faces, numbers that are none, an attribute that is not there.
     """
-    if suffix.lower() not in _READERS:
-        raise BadMesh(f"Slipcast does not read meshes from {suffix or 'files without a suffix'}.",
-                      f"Use one of {', '.join(MESH_SUFFIXES)}.")
+    _check_suffix(suffix)
     try:
         if path.stat().st_size > MAX_BYTES:
             raise BadMesh("The mesh file is larger than 2 GB.", "Decimate the mesh first.")
@@ -72,6 +71,21 @@ def read_mesh(path: Path, suffix: str, weights: str = "") -> MeshFile:
     return _joined(result) if table.split else result
 
 
+def check_mesh_file(path: Path) -> None:
+    """Raises BadMesh when there is no such file, or its suffix is none that is read. Nothing is opened."""
+    _check_suffix(path.suffix)
+    if path.is_dir():
+        raise BadMesh(f"{path} is a folder.", "Name a mesh in it.")
+    if not path.is_file():
+        raise BadMesh(f"{path} does not exist.", "Name the mesh that is to be refined.")
+
+
+def _check_suffix(suffix: str) -> None:
+    if suffix.lower() not in _READERS:
+        raise BadMesh(f"Slipcast does not read meshes from {suffix or 'files without a suffix'}.",
+                      f"Use one of {', '.join(MESH_SUFFIXES)}.")
+
+
 def _check(table: MeshTable) -> None:
     if not len(table.faces):
         raise BadMesh("The mesh has no faces.", "Give a mesh with a surface, not a cloud of points.")
@@ -85,6 +99,8 @@ def _check(table: MeshTable) -> None:
     if bad:
         raise BadMesh(f"{bad} vertices of the mesh have a position that is not a number (NaN) or too large.",
                       "Remove them, or export the mesh again.")
+    if not (face_normals(table.vertices, table.faces) != 0).any():
+        raise BadMesh("All faces of the mesh have no area.", "Give a mesh with a surface.")
     if table.corner_uvs is not None and not np.isfinite(table.corner_uvs).all():
         raise BadMesh("Texture coordinates of the mesh are not all numbers (NaN).", "Unwrap the mesh again.")
 

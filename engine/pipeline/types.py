@@ -144,6 +144,30 @@ class StageTime:
 
 
 @dataclass(frozen=True)
+class Score:
+    """How far a mesh is from views, means over them. iou: of outlines, [0, 1]. psnr_db: of the colours over the
+    object's pixels, seen from the other views. loss: difference of outline and colour over the object's pixels, [0, 2].
+    """
+
+    loss: float
+    psnr_db: float
+    iou: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Of a mesh before and after its refinement, on views (their names) that it was not fitted to.
+
+    texture_psnr_db: of the result's own texture in these views.
+    """
+
+    views: tuple[str, ...]
+    before: Score
+    after: Score
+    texture_psnr_db: float
+
+
+@dataclass(frozen=True)
 class PipelineResult:
     """mesh and cameras in the same world; stages in the order they ran; warnings are for a person."""
 
@@ -152,3 +176,4 @@ class PipelineResult:
     device: str
     stages: tuple[StageTime, ...]
     warnings: tuple[str, ...] = field(default=())
+    scores: Scores | None = None

@@ -54,10 +54,11 @@ def wrong_imports(wing: str, source: str, package: tuple[str, ...], third_party:
 def declared_modules() -> set[str]:
     """Top-level modules of the distributions that pyproject.toml names as dependencies."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {normal(entry.split(">")[0].split("=")[0]) for entry in project["dependencies"]}
+    spelled = {entry.split(">")[0].split("=")[0].strip() for entry in project["dependencies"]}
+    declared = {normal(name) for name in spelled}
     installed = {module for module, names in packages_distributions().items() if declared & set(map(normal, names))}
     # Python 3.11 does not list a module that is one compiled file (xatlas); those are named as their distribution.
-    return installed | {name.replace("-", "_") for name in declared}
+    return installed | {name.replace("-", "_") for name in declared | spelled}
 
 
 def normal(name: str) -> str:

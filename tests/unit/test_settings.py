@@ -47,11 +47,23 @@ def test_a_whole_number_is_a_number():
     assert settings_from_mapping(Tempered, {"temperature": 2}).temperature == 2.0
 
 
+@dataclasses.dataclass(frozen=True)
+class Named:
+    name: str = dataclasses.field(default="", metadata={"longest": 3})
+
+
+def test_a_text_must_not_be_too_long():
+    assert settings_from_mapping(Named, {"name": "abc"}).name == "abc"
+    with pytest.raises(BadSettings, match="name has 4 characters"):
+        settings_from_mapping(Named, {"name": "abcd"})
+
+
 @pytest.mark.parametrize("method", sorted(METHODS))
 def test_every_knob_says_what_a_panel_needs(method: str):
     for knob in dataclasses.fields(METHODS[method]):
         assert knob.metadata["tip"][0].isupper(), knob.name
         assert not knob.metadata["tip"].endswith("."), f"Blender adds the full stop itself: {knob.name}"
         assert knob.metadata["label"], knob.name
-        assert ("choices" in knob.metadata) != ("low" in knob.metadata), knob.name
+        bounds = [name for name in ("choices", "low", "longest") if name in knob.metadata]
+        assert len(bounds) == (0 if isinstance(knob.default, bool) else 1), knob.name
         settings_from_mapping(METHODS[method], {knob.name: knob.default})      # a default is valid
