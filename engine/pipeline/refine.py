@@ -2,7 +2,8 @@
 
 From coarse to fine the mesh is remeshed to shorter edges and drawn into ever larger views; outlines, colours and, where
 the views carry them, depth and normals say how its vertices should move. The colour of each vertex is found along the
-way: where a hollow is still filled, the views disagree about it. Steps move whole regions (largesteps.py).
+way: where a hollow is still filled, the views disagree about it; as far as the light explains that, or nothing does, it
+is no reason to move (refine_light.py). Steps move whole regions (largesteps.py).
 Source: the loop is our own, after Nicolet et al. 2021 and Laine et al. 2020 for its parts.
 """
 from __future__ import annotations
@@ -64,6 +65,7 @@ class _Sight:
     targets: Targets
     light: Light
     colours: torch.Tensor
+    trust: float
     settings: RefineSettings
 
     def brightness(self, positions: torch.Tensor, surface: Surface, chosen: torch.Tensor) -> torch.Tensor:
@@ -154,7 +156,7 @@ class Refinement:
         stiff = steps.stiff_from_positions(start).requires_grad_()
         sight = self._look(leash.move(start), surface, level, scene, fitted)
         targets, colours = sight.targets, sight.colours.requires_grad_()
-        mover = AdamUniform(stiff, uniform=level.uniform)
+        mover = AdamUniform(stiff, uniform=1 - (1 - level.uniform) * sight.trust)
         painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99))
         order = _view_order(len(targets.clip), settings.views_per_step, random)
         smooth, done = 0.0, 0
@@ -192,7 +194,7 @@ class Refinement:
         trust = min(1.0, (TRUSTED / max(away, TRUSTED))**2)
         log.info("refine: colours disagree by %.4f, trusted by %.3f", away, trust)
         settings = dataclasses.replace(self._settings, colour=self._settings.colour * trust)
-        return _Sight(targets, light, colours, settings)
+        return _Sight(targets, light, colours, trust, settings)
 
     def _keep(self, steps: LargeSteps, stiff: torch.Tensor, leash: Leash) -> None:
         self.keep(leash.to_world(leash.move(steps.positions_from_stiff(stiff.detach())).cpu().numpy()))

@@ -32,7 +32,7 @@ class Search:
     rate: float
 
 
-UNKNOWN, KNOWN = Search(160, 0.02), Search(40, 0.002)
+UNKNOWN, KNOWN = Search(200, 0.03), Search(40, 0.002)
 
 
 @dataclass(frozen=True)
