@@ -2,10 +2,10 @@
 from __future__ import annotations
 
 from . import cli, preferences, properties, pump
-from .operators import engine, errors, generate, render_size
+from .operators import engine, errors, generate, render_size, render_views
 from .panels import main
 
-MODULES = (preferences, properties, pump, generate, engine, errors, render_size, main, cli)
+MODULES = (preferences, properties, pump, generate, engine, errors, render_size, render_views, main, cli)
 
 
 def register() -> None:
