@@ -24,7 +24,7 @@ LIGHTING_ITEMS = (("SCENE", "Scene", "The scene's lights and world"),
 
 
 class SLIPCAST_OT_render_views(Operator):
-    """Render an object or a collection from all sides into a folder of views: colour, alpha, depth, normals and cameras.
+    """Render an object or a collection from all sides into a folder of views: colour, alpha, depth and normals.
     Everything else is left out, and the scene stays as it is"""
 
     bl_idname = "slipcast.render_views"

@@ -84,8 +84,9 @@ def exr_bytes(channels: Mapping[str, np.ndarray]) -> bytes:
     """
     names = sorted(channels)   # the format wants them sorted
     height, width = channels[names[0]].shape
-    listed = b"".join(name.encode() + b"\0" + struct.pack("<i4x2i", _KINDS[channels[name].dtype.newbyteorder("<")], 1, 1)
-                      for name in names) + b"\0"
+    kinds = [_KINDS[channels[name].dtype.newbyteorder("<")] for name in names]
+    listed = b"".join(name.encode() + b"\0" + struct.pack("<i4x2i", kind, 1, 1)
+                      for name, kind in zip(names, kinds)) + b"\0"
     window = struct.pack("<4i", 0, 0, width - 1, height - 1)
     attributes = (("channels", "chlist", listed), ("compression", "compression", bytes([_ZIP])),
                   ("dataWindow", "box2i", window), ("displayWindow", "box2i", window),

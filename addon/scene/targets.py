@@ -1,4 +1,4 @@
-"""Renders of a part of the scene as pictures to build or refine a mesh from: colour with alpha, depth, normals, cameras.
+"""Renders of a part of the scene to build or refine a mesh from: colour with alpha, depth, normals, cameras.
 
 The work is done in a copy of the scene that shares its objects, so the scene itself has nothing to be put back. Colour
 comes from the engine asked for. Depth and normals come from Cycles with one ray through the middle of each pixel: the
@@ -191,7 +191,7 @@ def _render_view(stage: Scene, data: Scene, folder: Path, name: str, written: li
     depth, normals = _data_passes(passes)
     files = {"file_path": f"images/{name}.png", "depth_path": f"depth/{name}.exr", "normal_path": f"normals/{name}.exr"}
     _write(folder / files["file_path"], colour, written)
-    _write(folder / files["depth_path"], exr_bytes({"Z": depth}), written)
+    _write(folder / files["depth_path"], exr_bytes({"Y": depth}), written)
     # half floats: at most .0005 off in a unit normal
     xyz = {axis: normals[..., index].astype(np.float16) for index, axis in enumerate("XYZ")}
     _write(folder / files["normal_path"], exr_bytes(xyz), written)

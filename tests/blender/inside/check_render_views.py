@@ -77,32 +77,36 @@ def _cast(thing: bpy.types.Object, frame: dict, column: int, row: int):
 def test_alpha_depth_and_normals_are_those_of_the_evaluated_mesh_in_every_pixel(tmp_path):
     thing = _suzanne()
     _render(thing, tmp_path)
+    off, alike = [], []
     for frame in _frames(tmp_path):
-        alpha = _alpha(tmp_path / frame["file_path"])
-        depth = _exr(tmp_path / frame["depth_path"], "Z")[..., 0]
+        depth = _exr(tmp_path / frame["depth_path"], "Y")[..., 0]
         normals = _exr(tmp_path / frame["normal_path"], "XYZ")
-        compared = disagree = 0
+        disagree = 0
         for row in range(0, frame["h"], 3):
             for column in range(0, frame["w"], 3):
                 found = _cast(thing, frame, column, row)
-                compared += 1
                 disagree += (found is not None) != bool(depth[row, column] < 1e9)
-                if found is None or depth[row, column] > 1e9:
-                    continue
-                # the narrowest pixel filter still moves the ray by .005 of a pixel, seen on steep faces
-                assert abs(depth[row, column] - found[0]) < 0.02, (row, column)
-                # flat shading: exact but for the half floats
-                assert np.dot(normals[row, column], found[1]) > 0.995, (row, column)
-        assert disagree <= 2 and compared > 400   # a ray that grazes the outline
-        inside = depth < 1e9
-        deep = inside.copy()   # alpha is mixed over the pixel, so only pixels away from the outline are told
-        far = ~inside
-        for axis in (0, 1):
-            for step in (-2, -1, 1, 2):
-                deep &= np.roll(inside, step, axis)
-                far &= ~np.roll(inside, step, axis)
-        assert alpha[deep].min() == 1.0 and alpha[far].max() == 0.0
-        assert deep.sum() > 200
+                if found is not None and depth[row, column] < 1e9:
+                    off.append(abs(depth[row, column] - found[0]))
+                    alike.append(np.dot(normals[row, column], found[1]))
+        assert disagree <= 2   # a ray that grazes the outline
+        _check_alpha(_alpha(tmp_path / frame["file_path"]), depth < 1e9)
+    assert len(off) > 300
+    # the narrowest pixel filter moves a ray by up to .005 of a pixel (a pixel is .04 wide there): told on steep faces,
+    # and where it falls beside an edge on the next face
+    assert np.median(off) < 1e-4 and np.quantile(off, 0.98) < 2e-3 and max(off) < 0.05
+    assert np.median(alike) > 0.999 and np.quantile(alike, 0.03) > 0.98 and min(alike) > 0.7
+
+
+def _check_alpha(alpha: np.ndarray, inside: np.ndarray) -> None:
+    """Alpha is mixed over the pixel, so what is two pixels away from the outline is told."""
+    deep, far = inside.copy(), ~inside
+    for axis in (0, 1):
+        for step in (-2, -1, 1, 2):
+            deep &= np.roll(inside, step, axis)
+            far &= ~np.roll(inside, step, axis)
+    assert alpha[deep].min() == 1.0 and alpha[far].max() == 0.0
+    assert deep.sum() > 200
 
 
 def test_the_folder_is_one_that_slipcast_reads_and_progress_counts_the_views(tmp_path):
@@ -176,6 +180,7 @@ def test_holdouts_cut_and_other_objects_do_not(tmp_path):
     camera.matrix_world = orbit.look_at_matrix(np.array((3.0, -9.0, 0.5)), np.array((3.0, -1.0, 0.5))).T.tolist()
     bpy.ops.mesh.primitive_cube_add(size=6, location=(3.0, -5.0, 3.5))   # before its upper half
     bpy.context.object.scale[1] = 0.1
+    bpy.context.scene.render.resolution_x = bpy.context.scene.render.resolution_y = 100
     _render(thing, tmp_path / "plain", settings)
     bpy.context.object.is_holdout = True
     _render(thing, tmp_path / "cut", settings)
