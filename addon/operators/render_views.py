@@ -1,12 +1,14 @@
 """Render a part of the scene into a folder of views."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
-from bpy.types import Operator
+from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.types import Operator, PropertyGroup
 
 from ...bridge.errors import BadOutput, BadSettings, BridgeError
 from ..scene.orbit import FEWEST_VIEWS, HIGHEST_DEG, LOWEST_DEG, MOST_VIEWS
@@ -23,6 +25,32 @@ LIGHTING_ITEMS = (("SCENE", "Scene", "The scene's lights and world"),
                   ("EVEN", "Even", "White light from everywhere, so that colours hold no shadows of lamps"))
 
 
+VIEW_PROPERTIES = {
+    "folder": StringProperty(name="Folder", description="Where the views are written", subtype="DIR_PATH"),
+    "collection": StringProperty(
+        name="Collection", description="What is rendered; empty: the active object and what is parented to it"),
+    "source": EnumProperty(name="Cameras", items=SOURCE_ITEMS, description="Where the views are taken from"),
+    "count": IntProperty(name="Views", default=24, min=FEWEST_VIEWS, max=MOST_VIEWS, description="Views of the orbit"),
+    "resolution": IntProperty(name="Resolution", default=512, min=0, max=LARGEST_PX, subtype="PIXEL",
+                              description="Longer side of a picture; 0: as the scene renders"),
+    "engine": EnumProperty(name="Engine", items=ENGINE_ITEMS, description="What renders the colour"),
+    "samples": IntProperty(name="Samples", default=0, min=0, description="Rays a pixel; 0: as the scene renders"),
+    "lighting": EnumProperty(name="Light", items=LIGHTING_ITEMS, description="What it is lit by"),
+    "lens_mm": FloatProperty(name="Lens", default=50.0, min=5.0, max=500.0, subtype="DISTANCE_CAMERA", unit="CAMERA",
+                             description="Focal length of the orbit's cameras"),
+    "lowest_deg": FloatProperty(name="Lowest", default=LOWEST_DEG, min=-89.0, max=89.0,
+                                description="Degrees above the horizon of the lowest camera of the orbit"),
+    "highest_deg": FloatProperty(name="Highest", default=HIGHEST_DEG, min=-89.0, max=89.0,
+                                 description="Degrees above the horizon of the highest camera of the orbit"),
+}
+
+
+class SLIPCAST_PG_views(PropertyGroup):
+    """What the panel asks for; saved with the scene."""
+
+    __annotations__ = dict(VIEW_PROPERTIES)
+
+
 class SLIPCAST_OT_render_views(Operator):
     """Render an object or a collection from all sides into a folder of views: colour, alpha, depth and normals.
     Everything else is left out, and the scene stays as it is"""
@@ -31,30 +59,17 @@ class SLIPCAST_OT_render_views(Operator):
     bl_label = "Render Views"
     bl_options = {"REGISTER"}   # nothing in the file changes, so there is nothing to undo
 
-    folder: StringProperty(name="Folder", description="Where the views are written", subtype="DIR_PATH")
-    collection: StringProperty(name="Collection", options={"SKIP_SAVE"},
-                               description="What is rendered; empty: the active object and what is parented to it")
-    source: EnumProperty(name="Cameras", items=SOURCE_ITEMS, description="Where the views are taken from")
-    count: IntProperty(name="Views", default=24, min=FEWEST_VIEWS, max=MOST_VIEWS, description="Views of the orbit")
-    resolution: IntProperty(name="Resolution", default=512, min=0, max=LARGEST_PX, subtype="PIXEL",
-                            description="Longer side of a picture; 0: as the scene renders")
-    engine: EnumProperty(name="Engine", items=ENGINE_ITEMS, description="What renders the colour")
-    samples: IntProperty(name="Samples", default=0, min=0, description="Rays a pixel; 0: as the scene renders")
-    lighting: EnumProperty(name="Light", items=LIGHTING_ITEMS, description="What it is lit by")
-    lens_mm: FloatProperty(name="Lens", default=50.0, min=5.0, max=500.0, subtype="DISTANCE_CAMERA", unit="CAMERA",
-                           description="Focal length of the orbit's cameras")
-    lowest_deg: FloatProperty(name="Lowest", default=LOWEST_DEG, min=-89.0, max=89.0,
-                              description="Degrees above the horizon of the lowest camera of the orbit")
-    highest_deg: FloatProperty(name="Highest", default=HIGHEST_DEG, min=-89.0, max=89.0,
-                               description="Degrees above the horizon of the highest camera of the orbit")
+    __annotations__ = dict(VIEW_PROPERTIES)
 
     _views: Iterator[TargetProgress] | None = None
     _timer: bpy.types.Timer | None = None
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("Leave edit mode, and wait for the render that is under way")
-        return not bpy.app.is_job_running("RENDER") and context.mode == "OBJECT"
+        why = ("Leave edit mode first" if context.mode != "OBJECT" else
+               "Wait for the render that is under way" if bpy.app.is_job_running("RENDER") else "")
+        cls.poll_message_set(why)
+        return not why
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         try:
@@ -111,15 +126,22 @@ def start_views(operator: SLIPCAST_OT_render_views, context: bpy.types.Context) 
     if subject is None:
         raise BadSettings(f"There is no collection {operator.collection}." if operator.collection
                           else "No object is active.", f"{NOTHING_CHOSEN}.")
-    names = ("source", "count", "resolution", "engine", "samples", "lighting", "lens_mm", "lowest_deg", "highest_deg")
-    settings = TargetSettings(**{name: getattr(operator, name) for name in names})
+    knobs = (knob.name for knob in dataclasses.fields(TargetSettings))
+    settings = TargetSettings(**{name: getattr(operator, name) for name in knobs})
     folder = Path(bpy.path.abspath(operator.folder.strip())).absolute()
     return render_targets(context.scene, context.view_layer, subject, folder, settings)
 
 
+CLASSES: tuple[Any, ...] = (SLIPCAST_PG_views, SLIPCAST_OT_render_views)
+
+
 def register() -> None:
-    bpy.utils.register_class(SLIPCAST_OT_render_views)
+    for made in CLASSES:
+        bpy.utils.register_class(made)
+    bpy.types.Scene.slipcast_views = PointerProperty(type=SLIPCAST_PG_views)  # type: ignore[attr-defined]
 
 
 def unregister() -> None:
-    bpy.utils.unregister_class(SLIPCAST_OT_render_views)
+    del bpy.types.Scene.slipcast_views  # type: ignore[attr-defined]
+    for made in reversed(CLASSES):
+        bpy.utils.unregister_class(made)

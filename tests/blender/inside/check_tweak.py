@@ -306,3 +306,32 @@ def test_every_operator_describes_itself_undoes_and_says_when_it_cannot_run():
         assert not operator.poll()   # nothing is selected
         with pytest.raises(RuntimeError, match="Select a mesh object"):
             operator()
+
+
+def test_a_tweak_is_one_undo_step():
+    thing = _ball(3)
+    name, count = thing.name, len(thing.data.polygons)
+    bpy.ops.ed.undo_push(message="before")
+    OPS.face_budget("EXEC_DEFAULT", True, triangles=100)
+    assert len(bpy.data.objects[name].data.polygons) <= 100
+    bpy.ops.ed.undo()
+    assert len(bpy.data.objects[name].data.polygons) == count
+
+
+def test_linked_objects_share_the_change():
+    thing = _ball(3)
+    twin = bpy.data.objects.new("Twin", thing.data)
+    bpy.context.collection.objects.link(twin)
+    OPS.face_budget(triangles=100)
+    assert twin.data == thing.data and len(twin.data.polygons) <= 100
+    OPS.place_mesh(origin="BASE", height=3.0)      # a place is an object's own
+    assert twin.data != thing.data and np.isclose(np.ptp(_points(twin)[:, 2]), 2.0, atol=0.1)
+
+
+def test_panels_say_what_to_choose_first():
+    from bl_ext.user_default.slipcast.addon.panels.render_views import why_not_yet
+    assert "folder" in why_not_yet(bpy.context)
+    bpy.context.scene.slipcast_views.folder = "/somewhere"
+    assert "Select an object" in why_not_yet(bpy.context)
+    _ball(1)
+    assert why_not_yet(bpy.context) == "" and tweak.why_not(bpy.context) == ""
