@@ -93,6 +93,9 @@ def render_targets(scene: Scene, view_layer: ViewLayer, subject: Object | Collec
     """
     check_target_settings(settings)
     check_folder(folder)
+    if not hasattr(scene, "cycles"):
+        raise BadSettings("Depth and normals are rendered by Cycles, which is switched off.",
+                          "Switch on Cycles Render Engine under Preferences > Add-ons.")
     written: list[Path] = []
     try:
         with stage_scene(scene, view_layer, subject, settings.lighting) as stage:

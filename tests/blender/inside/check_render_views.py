@@ -225,6 +225,16 @@ def test_the_operator_works_from_python_and_says_what_is_wrong(tmp_path):
         bpy.ops.slipcast.render_views(folder=str(tmp_path / "b"))
 
 
+def test_without_cycles_it_says_how_to_get_it(tmp_path):
+    thing = _suzanne()
+    bpy.ops.preferences.addon_disable(module="cycles")
+    try:
+        with pytest.raises(BadSettings, match="Switch on Cycles"):
+            _render(thing, tmp_path)
+    finally:
+        bpy.ops.preferences.addon_enable(module="cycles")
+
+
 def test_another_programs_views_are_not_written_over(tmp_path):
     (tmp_path / "transforms.json").write_text('{"frames": []}')
     with pytest.raises(BadOutput):
