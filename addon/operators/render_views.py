@@ -1,0 +1,147 @@
+"""Render a part of the scene into a folder of views."""
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import bpy
+from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.types import Operator, PropertyGroup
+
+from ...bridge.errors import BadOutput, BadSettings, BridgeError
+from ..scene.orbit import FEWEST_VIEWS, HIGHEST_DEG, LOWEST_DEG, MOST_VIEWS
+from ..scene.targets import LARGEST_PX, TargetProgress, TargetSettings, render_targets
+
+NOTHING_CHOSEN = "Select an object, or name a collection, to render"
+TICK_S = 0.05
+
+ENGINE_ITEMS = (("CYCLES", "Cycles", "As in a final render"), ("EEVEE", "EEVEE", "Fast with a graphics card"),
+                ("WORKBENCH", "Workbench", "The solid view: no materials' light"))
+SOURCE_ITEMS = (("ORBIT", "Orbit", "Cameras placed all around it, evenly"),
+                ("CAMERAS", "Scene Cameras", "Every perspective camera of the scene"))
+LIGHTING_ITEMS = (("SCENE", "Scene", "The scene's lights and world"),
+                  ("EVEN", "Even", "White light from everywhere, so that colours hold no shadows of lamps"))
+
+
+VIEW_PROPERTIES = {
+    "folder": StringProperty(name="Folder", description="Where the views are written", subtype="DIR_PATH"),
+    "collection": StringProperty(
+        name="Collection", description="What is rendered; empty: the active object and what is parented to it"),
+    "source": EnumProperty(name="Cameras", items=SOURCE_ITEMS, description="Where the views are taken from"),
+    "count": IntProperty(name="Views", default=24, min=FEWEST_VIEWS, max=MOST_VIEWS, description="Views of the orbit"),
+    "resolution": IntProperty(name="Resolution", default=512, min=0, max=LARGEST_PX, subtype="PIXEL",
+                              description="Longer side of a picture; 0: as the scene renders"),
+    "engine": EnumProperty(name="Engine", items=ENGINE_ITEMS, description="What renders the colour"),
+    "samples": IntProperty(name="Samples", default=0, min=0, description="Rays a pixel; 0: as the scene renders"),
+    "lighting": EnumProperty(name="Light", items=LIGHTING_ITEMS, description="What it is lit by"),
+    "lens_mm": FloatProperty(name="Lens", default=50.0, min=5.0, max=500.0, subtype="DISTANCE_CAMERA", unit="CAMERA",
+                             description="Focal length of the orbit's cameras"),
+    "lowest_deg": FloatProperty(name="Lowest", default=LOWEST_DEG, min=-89.0, max=89.0,
+                                description="Degrees above the horizon of the lowest camera of the orbit"),
+    "highest_deg": FloatProperty(name="Highest", default=HIGHEST_DEG, min=-89.0, max=89.0,
+                                 description="Degrees above the horizon of the highest camera of the orbit"),
+}
+
+
+class SLIPCAST_PG_views(PropertyGroup):
+    """What the panel asks for; saved with the scene."""
+
+    __annotations__ = dict(VIEW_PROPERTIES)
+
+
+class SLIPCAST_OT_render_views(Operator):
+    """Render an object or a collection from all sides into a folder of views: colour, alpha, depth and normals.
+    Everything else is left out, and the scene stays as it is"""
+
+    bl_idname = "slipcast.render_views"
+    bl_label = "Render Views"
+    bl_options = {"REGISTER"}   # nothing in the file changes, so there is nothing to undo
+
+    __annotations__ = dict(VIEW_PROPERTIES)
+
+    _views: Iterator[TargetProgress] | None = None
+    _timer: bpy.types.Timer | None = None
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        why = ("Leave edit mode first" if context.mode != "OBJECT" else
+               "Wait for the render that is under way" if bpy.app.is_job_running("RENDER") else "")
+        cls.poll_message_set(why)
+        return not why
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        try:
+            self._views = start_views(self, context)
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self._timer = context.window_manager.event_timer_add(TICK_S, window=context.window)
+        context.window_manager.progress_begin(0, 1)
+        context.window_manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if event.type == "ESC":
+            return self._end(context, {"WARNING"}, "Cancelled. No views were written.", {"CANCELLED"})
+        if event.type != "TIMER" or self._views is None:
+            return {"RUNNING_MODAL"}
+        try:
+            at = next(self._views, None)
+        except (BridgeError, RuntimeError) as error:   # RuntimeError: Blender's own render said no
+            return self._end(context, {"ERROR"}, str(error), {"CANCELLED"})
+        if at is None:
+            return self._end(context, {"INFO"}, f"Views written to {self.folder}", {"FINISHED"})
+        context.window_manager.progress_update(at.done / at.total)
+        context.workspace.status_text_set(f"View {at.done} of {at.total} rendered   [Esc] Cancel")
+        return {"RUNNING_MODAL"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            total = sum(1 for _ in start_views(self, context))
+        except (BridgeError, RuntimeError) as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"{total} views written to {self.folder}")
+        return {"FINISHED"}
+
+    def _end(self, context: bpy.types.Context, level: set[str], words: str, result: set[str]) -> set[str]:
+        if self._views is not None:
+            self._views.close()  # type: ignore[attr-defined]
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+        self._views = self._timer = None
+        context.window_manager.progress_end()
+        context.workspace.status_text_set(None)
+        self.report(level, words)
+        return result
+
+
+def start_views(operator: SLIPCAST_OT_render_views, context: bpy.types.Context) -> Iterator[TargetProgress]:
+    """The renders that the operator asks for, one a step. Raises BadSettings, BadOutput."""
+    if not operator.folder.strip():
+        raise BadOutput("No folder is chosen.", "Choose the folder that the views are written to.")
+    subject = bpy.data.collections.get(operator.collection) if operator.collection else context.active_object
+    if subject is None:
+        raise BadSettings(f"There is no collection {operator.collection}." if operator.collection
+                          else "No object is active.", f"{NOTHING_CHOSEN}.")
+    knobs = (knob.name for knob in dataclasses.fields(TargetSettings))
+    settings = TargetSettings(**{name: getattr(operator, name) for name in knobs})
+    folder = Path(bpy.path.abspath(operator.folder.strip())).absolute()
+    return render_targets(context.scene, context.view_layer, subject, folder, settings)
+
+
+CLASSES: tuple[Any, ...] = (SLIPCAST_PG_views, SLIPCAST_OT_render_views)
+
+
+def register() -> None:
+    for made in CLASSES:
+        bpy.utils.register_class(made)
+    bpy.types.Scene.slipcast_views = PointerProperty(type=SLIPCAST_PG_views)  # type: ignore[attr-defined]
+
+
+def unregister() -> None:
+    del bpy.types.Scene.slipcast_views  # type: ignore[attr-defined]
+    for made in reversed(CLASSES):
+        bpy.utils.unregister_class(made)

@@ -1,0 +1,62 @@
+"""Panel "Tweak": changes to the selected mesh, and how sound it is."""
+from __future__ import annotations
+
+import bpy
+from bpy.types import Panel
+
+from ..operators.tweak import why_not
+from ..scene.health import remembered_health
+from .text import draw_text
+
+CATEGORY = "Slipcast"
+
+
+class SLIPCAST_PT_tweak(Panel):
+    bl_idname = "SLIPCAST_PT_tweak"
+    bl_label = "Tweak"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+    bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 10
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        why = why_not(context)
+        if why:
+            draw_text(layout, context, f"{why}.", "INFO")
+        column = layout.column(align=True)
+        column.operator("slipcast.face_budget", icon="MOD_DECIM")
+        row = column.row(align=True)
+        row.operator("slipcast.voxel_remesh", icon="MOD_REMESH")
+        row.operator("slipcast.quad_remesh", icon="MESH_GRID")
+        column = layout.column(align=True)
+        row = column.row(align=True)
+        row.operator("slipcast.smooth", icon="MOD_SMOOTH")
+        row.operator("slipcast.symmetrise", icon="MOD_MIRROR")
+        row = column.row(align=True)
+        row.operator("slipcast.flatten_base", icon="TRIA_DOWN_BAR")
+        row.operator("slipcast.fill_holes", icon="MESH_CIRCLE")
+        layout.operator("slipcast.place_mesh", icon="EMPTY_AXIS")
+        _draw_health(layout, context)
+
+
+def _draw_health(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    thing = context.active_object
+    found = remembered_health(thing.data) if thing is not None and thing.type == "MESH" else None
+    box = layout.box()
+    if found is not None:
+        line, words, sound = found
+        draw_text(box, context, line, "CHECKMARK" if sound else "ERROR")
+        draw_text(box, context, words)
+    row = box.row(align=True)
+    row.operator("slipcast.check_mesh", icon="VIEWZOOM")
+    row.operator("slipcast.repair_mesh", icon="TOOL_SETTINGS")
+
+
+def register() -> None:
+    bpy.utils.register_class(SLIPCAST_PT_tweak)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(SLIPCAST_PT_tweak)
