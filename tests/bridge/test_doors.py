@@ -16,6 +16,7 @@ from engines import Peer, greet, script
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slipcast.bridge import PROTOCOL_VERSION
 from slipcast.bridge.client import Client
 from slipcast.bridge.codec import BLOB_FROM_ENGINE, CTL_FROM_ENGINE
 from slipcast.bridge.errors import NotAllowed
@@ -220,7 +221,7 @@ _TYPES = ["hello", "submit", "subscribe", "get", "list_jobs", "cancel", "forget"
 _FIELDS = st.dictionaries(st.sampled_from(["job", "sha256", "size", "offset", "credits", "limit", "method", "settings",
                                            "inputs", "name"]),
                           _JSON | st.just(SHA) | st.just(JOB) | st.integers(0, 2**63), max_size=5)
-_MESSAGES = st.tuples(st.builds(lambda kind, body: {"v": 1, "type": kind, "id": "f", "body": body},
+_MESSAGES = st.tuples(st.builds(lambda kind, body: {"v": PROTOCOL_VERSION, "type": kind, "id": "f", "body": body},
                                 st.sampled_from(_TYPES), _FIELDS) | _JSON,
                       st.lists(st.binary(max_size=64), max_size=3))
 
