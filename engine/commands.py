@@ -46,7 +46,8 @@ def add_generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT",
                         help="folder of views: transforms.json or a COLMAP model, beside its images")
     parser.add_argument("-o", "--output", type=Path, action="append", required=True, metavar="OUT",
-                        help="file to write: .glb, .obj, .ply, .stl or .npz; may be given several times")
+                        help="file to write: .glb, .obj, .ply, .stl, .npz, or .mp4 (a turn around it); may be given several times")
+    parser.add_argument("--turntable", type=Path, metavar="FOLDER", help="write 30 pictures and a film of a turn around it")
     parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="auto: by what INPUT is (default)")
     for knob in dataclasses.fields(ViewsSettings):
         facts = knob.metadata
@@ -121,6 +122,10 @@ def _generate(arguments: argparse.Namespace, stop: _Stop) -> int:
     if stop.number:
         raise Cancelled("Cancelled before writing.")
     written = [file for path in outputs for file in write_mesh(path, result.textured)]
+    if arguments.turntable is not None:
+        from .pipeline.turntable import write_turn
+
+        written += write_turn(arguments.turntable, result.textured)
     for text in result.warnings:
         display.say(f"Warning: {text}")
     seconds = time.perf_counter() - started
