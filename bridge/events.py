@@ -98,7 +98,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class TurnedDown:
-    """A request (cancel, get, forget, fetch by names; job "" for list_jobs) came to nothing. The job itself is as it was."""
+    """A request (cancel, get, forget, fetch by names; job "" for list_jobs) came to nothing. The job is as it was."""
 
     job: str
     error: BridgeError

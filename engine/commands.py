@@ -46,8 +46,9 @@ def add_generate_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", type=Path, metavar="INPUT",
                         help="folder of views: transforms.json or a COLMAP model, beside its images")
     parser.add_argument("-o", "--output", type=Path, action="append", required=True, metavar="OUT",
-                        help="file to write: .glb, .obj, .ply, .stl, .npz, or .mp4 (a turn around it); may be given several times")
-    parser.add_argument("--turntable", type=Path, metavar="FOLDER", help="write 30 pictures and a film of a turn around it")
+                        help="file to write: .glb, .obj, .ply, .stl, .npz, or .mp4 (a turn around it); several times")
+    parser.add_argument("--turntable", type=Path, metavar="FOLDER",
+                        help="write 30 pictures and a film of a turn around it")
     parser.add_argument("--method", choices=("auto", *METHODS), default="auto", help="auto: by what INPUT is (default)")
     for knob in dataclasses.fields(ViewsSettings):
         facts = knob.metadata

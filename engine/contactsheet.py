@@ -61,8 +61,8 @@ def when(unix_s: float) -> str:
 
 
 def _card(card: Card) -> str:
-    pictures = "".join(f'<img alt="{name}" src="data:image/png;base64,{base64.b64encode(card.pictures[name]).decode()}">'
-                       for name in PICTURES if name in card.pictures)
+    encoded = {name: base64.b64encode(card.pictures[name]).decode() for name in PICTURES if name in card.pictures}
+    pictures = "".join(f'<img alt="{name}" src="data:image/png;base64,{data}">' for name, data in encoded.items())
     rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts(card.info).items())
     title = escape(card.info.label or card.info.method)
     return f'<article>{pictures or "<p class=none>no picture</p>"}<h2>{title}</h2><dl>{rows}</dl></article>\n'

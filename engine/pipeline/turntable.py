@@ -126,7 +126,7 @@ def film_bytes(frames: np.ndarray, fps: int = FPS) -> bytes:
 
     H and W must be even. Raises BadOutput when they are not, or when the encoder fails.
     """
-    import av     # late: its libraries take a while to load
+    import av  # late: its libraries take a while to load
 
     count, height, width = frames.shape[:3]
     if not count or height % 2 or width % 2:

@@ -58,7 +58,7 @@ def test_the_turn_begins_at_the_front_and_goes_counter_clockwise_seen_from_above
     pictures = turn(tetrahedron([RED, GREEN, BLUE, WHITE]))
     assert pictures.shape == (4, 64, 64, 3) and pictures.dtype == np.uint8
     front, right, back, left = pictures
-    red, green = (np.nonzero((np.abs(front.astype(int) - color).max(-1) <= 1))[1].mean() for color in (RED, GREEN))
+    red, green = (np.nonzero(np.abs(front.astype(int) - color).max(-1) <= 1)[1].mean() for color in (RED, GREEN))
     assert red < 31 < green and count(front, BLUE) == 0        # -X is on the left of a picture from -Y
     assert count(right, GREEN) > 200 and count(right, RED) == 0
     assert count(back, BLUE) > 300 and count(back, RED) == count(back, GREEN) == 0
