@@ -109,6 +109,10 @@ def _generate(arguments: argparse.Namespace, stop: _Stop) -> int:
         check_output(path)
     files = collect_view_folder(arguments.input)
     _check_keeps_input(outputs, files.values())
+    if arguments.turntable is not None:
+        from .pipeline.turntable import check_turntable
+
+        check_turntable(arguments.turntable, files.values())
     from .pipeline.generate import STAGES, generate_from_views
     from .pipeline.progress import Run
     from .runners import find_device

@@ -110,10 +110,12 @@ def _export(history: History, arguments: argparse.Namespace) -> None:
         raise BadOutput("Nothing to write was named.", "Add -o NAME.glb, or --turntable FOLDER.")
     from .pipeline.export import check_output, write_mesh
     from .pipeline.thumbnails import textured_from_artefacts
-    from .pipeline.turntable import write_turn
+    from .pipeline.turntable import check_turntable, write_turn
 
     for path in arguments.output:
         check_output(path)
+    if arguments.turntable is not None:
+        check_turntable(arguments.turntable)
     textured = textured_from_artefacts(history.artefacts(info, MESH))
     if textured is None:
         raise UnknownJob(f"Job {info.job[:8]} ({info.state}) has no textured mesh to write.",

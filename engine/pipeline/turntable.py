@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -79,7 +80,8 @@ class _Painter:
         self.radius = max(float(np.linalg.norm(self._vertices - self.centre, axis=1).max()), 1e-9)
         self._faces = torch.from_numpy(np.ascontiguousarray(textured.mesh.faces, dtype=np.int32)).to(device)
         uvs = np.ascontiguousarray(textured.corner_uvs, dtype=np.float32)
-        self._uvs = torch.from_numpy(uvs * np.float32([1, -1]) + np.float32([0, 1])).to(device)    # row 0 is on top
+        flip, shift = np.array([1, -1], np.float32), np.array([0, 1], np.float32)     # row 0 is on top
+        self._uvs = torch.from_numpy(uvs * flip + shift).to(device)
         linear = linear_from_srgb_table()
         colors = _shrunk(linear[textured.base_color], _texels_per_sample(textured, self.radius, side_px))
         self._colors = torch.from_numpy(colors).to(device)
@@ -127,6 +129,7 @@ def film_bytes(frames: np.ndarray, fps: int = FPS) -> bytes:
     H and W must be even. Raises BadOutput when they are not, or when the encoder fails.
     """
     import av  # late: its libraries take a while to load
+    from av.error import FFmpegError
 
     count, height, width = frames.shape[:3]
     if not count or height % 2 or width % 2:
@@ -142,9 +145,19 @@ def film_bytes(frames: np.ndarray, fps: int = FPS) -> bytes:
                     film.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")))
                 film.mux(stream.encode(None))
             return path.read_bytes()
-    except (OSError, av.FFmpegError) as error:
+    except (OSError, FFmpegError) as error:
         raise BadOutput(f"The turntable film could not be made ({error}).",
                         "Look at the space on the disk of temporary files.") from error
+
+
+def check_turntable(folder: Path, inputs: Iterable[Path] = ()) -> None:
+    """Before the work: raises BadOutput when `folder` is a file, or what goes into it would overwrite an input."""
+    if folder.exists() and not folder.is_dir():
+        raise BadOutput(f"{folder} is a file, so no turntable can be written into it.", "Name a folder.")
+    made = {(folder / f"turntable_{index:03}.png").resolve() for index in range(TURN_FRAMES)}
+    lost = next((file for file in inputs if file.resolve() in made), None)
+    if lost is not None:
+        raise BadOutput(f"The turntable would overwrite {lost}, which the views need.", "Name another folder.")
 
 
 def write_turn(folder: Path, textured: TexturedMesh) -> tuple[Path, ...]:

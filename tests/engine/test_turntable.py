@@ -21,6 +21,7 @@ from slipcast.engine.pipeline.thumbnails import (
 )
 from slipcast.engine.pipeline.turntable import (
     BACKGROUND_SRGB,
+    check_turntable,
     film_bytes,
     orbit_camera,
     render_portrait,
@@ -143,6 +144,12 @@ def test_a_turntable_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(BadOutput):
         write_turntable(taken, turn(textured_box(), 1))
     assert taken.read_text() == "mine"
+    with pytest.raises(BadOutput, match="is a file"):
+        check_turntable(taken)
+    view = tmp_path / "turntable_004.png"
+    check_turntable(tmp_path, [tmp_path / "turntable_4.png"])
+    with pytest.raises(BadOutput, match="overwrite"):
+        check_turntable(tmp_path, [view])
 
 
 # --- small pictures for the history -----------------------------------------------------------------------------------
