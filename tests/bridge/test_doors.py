@@ -61,7 +61,7 @@ def test_only_the_key_in_the_connection_file_gets_in(engine, client, which, door
         peer.socket.sndtimeo = 100
         for _ in range(5):
             with suppress(zmq.Again):   # libzmq has no connection to write to: thrown out already
-                peer.send(Hello(1, "0.1.0", "stranger") if which == "ctl" else Fetch(SHA, 4), id="x")
+                peer.send(Hello(2, "0.1.0", "stranger") if which == "ctl" else Fetch(SHA, 4), id="x")
         assert peer.receive({}, 0.5) is None
     _still_works(client)
     assert "stranger" not in engine.log()
