@@ -13,8 +13,7 @@ import pytest
 import zmq
 from zmq.utils.z85 import encode as z85
 
-from slipcast.bridge import PROTOCOL_VERSION
-from slipcast.bridge import link
+from slipcast.bridge import PROTOCOL_VERSION, link
 from slipcast.bridge.client import Client, new_job_id
 from slipcast.bridge.codec import BLOB_FROM_CLIENT, CTL_FROM_CLIENT, Envelope, decode, encode
 from slipcast.bridge.connection import Connection, write_connection
@@ -206,7 +205,8 @@ def test_an_engine_that_accepts_and_says_nothing_times_out(play: Callable[..., P
 
 
 @pytest.mark.parametrize("answer", [
-    Welcome(PROTOCOL_VERSION + 1, "9.0.0", "e-1", Limits(), ()), Error("version_mismatch", "Protocol 1 is not spoken here."),
+    Welcome(PROTOCOL_VERSION + 1, "9.0.0", "e-1", Limits(), ()),
+    Error("version_mismatch", "Protocol 1 is not spoken here."),
     b'{"v":3,"type":"error","re":"hello","body":{"code":"version_mismatch","message":"old","hint":""}}',
 ], ids=["welcome", "error", "error in another version"])
 def test_another_protocol_version_is_final(play: Callable[..., PlayedEngine], answer: Any):
