@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+TURN = 30
 SCENE = Path(__file__).parents[1] / "tests" / "data" / "triposr" / "scene" / "scene.safetensors"
 
 
@@ -41,14 +42,18 @@ def main() -> int:
 
 def _show(ours: dict[str, float], bare: list[float], resolution: int) -> None:
     yardstick = sum(bare) / len(bare)
+    marched = TURN * ours["one view by marching, 256 px"]
     whole = sum(ours[part] for part in ("load", "network fp32", "surface", "colours"))
-    rows = [(name, f"{seconds:8.2f} s") for name, seconds in ours.items() if name != "peak" and "points" not in name]
+    rows = [(name, f"{seconds:8.2f} s") for name, seconds in ours.items()
+            if name != "peak" and "points" not in name and not name.startswith("turn")]
     runs = ", ".join(f"{run:.2f}" for run in bare)
     rows += [("bare products and attentions", f"{yardstick:8.2f} s   (runs: {runs})"),
              (f"image to mesh at {resolution}^3, fp32", f"{whole:8.2f} s   {whole / yardstick:.2f} x bare (bar: 1.40)"),
              ("published code (spec, section 11)", "66 s where these take 38: 1.74 x (bar: .62 of it, 1.08 x)"),
              ("density: dense / near the surface", f"{ours['density dense'] / ours['density near']:8.1f} x   "
               f"({100 * ours['points near']:.1f} % of the points; bar: 20)"),
+             (f"turntable: {TURN} by marching / drawn", f"{marched / ours['turn']:8.0f} x   (bar: 50; marched: {TURN} "
+              f"times one view at 256 px; drawn: {ours['turn']:.2f} s at 256 px, {ours['turn 512']:.2f} s at 512)"),
              ("peak memory", f"{ours['peak'] / 1e9:8.2f} GB  (bar: 3)")]
     for name, text in rows:
         print(f"{name:36}{text}")
@@ -109,6 +114,29 @@ def _bare() -> float:
         return _timed(work)[0]
 
 
+def _turn(mesh: Any, side_px: int) -> float:
+    """CPU seconds of TURN pictures of the mesh, with a texture of 1024 px over it; kernels are compiled before."""
+    import numpy as np
+    import torch
+
+    from ..engine.pipeline.progress import Run
+    from ..engine.pipeline.turntable import render_turntable
+    from ..engine.pipeline.types import Mesh, TexturedMesh
+
+    noise = np.random.default_rng(0)
+    faces = np.ascontiguousarray(mesh.faces, dtype=np.int32)
+    uvs = noise.random((len(faces), 1, 2), np.float32) + noise.random((len(faces), 3, 2), np.float32) * np.float32(.005)
+    textured = TexturedMesh(Mesh(np.ascontiguousarray(mesh.vertices, dtype=np.float32), faces), uvs.clip(0, 1),
+                            noise.integers(0, 256, (1024, 1024, 3), dtype=np.uint8))
+
+    def work(frames: int) -> None:
+        with Run(("turntable",)).stage("turntable") as stage:
+            render_turntable(textured, frames, side_px, torch.device("cpu"), stage)
+
+    work(1)
+    return _timed(lambda: work(TURN))[0]
+
+
 def _ours(checkpoint: Path, resolution: int) -> dict[str, float]:
     """CPU seconds by name, points near the surface as a fraction, peak memory in bytes before the dense query."""
     import numpy as np
@@ -141,6 +169,8 @@ def _ours(checkpoint: Path, resolution: int) -> dict[str, float]:
         found["density dense"], _ = _timed(lambda: Lattice(field, resolution).all())
         found["points near"] = near.evaluated / resolution**3
         found["one view by marching, 256 px"], _ = _timed(lambda: render_view(field, Orbit(), 256, 256))
+    for name, side_px in (("turn", 256), ("turn 512", 512)):
+        found[name] = _turn(mesh, side_px)
     found["network bf16"], _ = _timed(lambda: network.field(picture, True, lambda: None))
     return found
 

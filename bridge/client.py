@@ -15,7 +15,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,6 +49,12 @@ _Command = Callable[[Conversation, Link], None]
 def new_job_id() -> str:
     """32 random hex digits."""
     return secrets.token_hex(16)
+
+
+def _checked_id(job: str) -> str:
+    if len(job) != 32 or set(job) - set("0123456789abcdef"):
+        raise BadHeader(f"{job!r} is not a job id: 32 lower-case hex digits.")
+    return job
 
 
 class Client:
@@ -119,19 +125,18 @@ class Client:
 
     # --- requests: all return at once -------------------------------------------------------------------------------
     def submit(self, method: str, settings: Mapping[str, Any], inputs: Mapping[str, Source],
-               job: str | None = None) -> str:
-        """Hash, upload and run. inputs: label -> file or bytes. Returns the job's id; ends in Finished or Failed.
+               job: str | None = None, label: str | None = None) -> str:
+        """Hash, upload and run. inputs: label -> file or bytes. label: what a person calls the input, for the history.
+        Returns the job's id; ends in Finished or Failed.
 
         Giving the id of an earlier attempt with the same content is the same job. Raises BadHeader when `job` is not
         32 hex digits, TypeError when an input is neither a Path nor bytes.
         """
-        job = job or new_job_id()
-        if len(job) != 32 or set(job) - set("0123456789abcdef"):
-            raise BadHeader(f"{job!r} is not a job id: 32 lower-case hex digits.")
-        for label, source in inputs.items():
+        job = _checked_id(job or new_job_id())
+        for name, source in inputs.items():
             if not isinstance(source, (Path, bytes)):   # said here, where the caller can see which line it was
-                raise TypeError(f"input {label!r} is {type(source).__name__}, expected Path or bytes")
-        order = Order(job, method, dict(settings), dict(inputs))
+                raise TypeError(f"input {name!r} is {type(source).__name__}, expected Path or bytes")
+        order = Order(job, method, dict(settings), dict(inputs), label)
         self._do(lambda conversation, _: conversation.submit(order))
         return job
 
@@ -143,17 +148,32 @@ class Client:
         """Follow a job that somebody submitted; ends in Finished or Failed, at once when it has ended."""
         self._do(lambda conversation, _: conversation.subscribe(job))
 
-    def fetch(self, job: str) -> None:
-        """Get the result of a finished job. The same as subscribe: it also waits for one that has not ended."""
-        self.subscribe(job)
+    def rerun(self, job: str, settings: Mapping[str, Any], new_job: str | None = None) -> str:
+        """Run a job again with the inputs the engine still has. settings: what is to differ. Returns the new job's id;
+        ends in Finished or Failed. Raises BadHeader when an id is not 32 hex digits."""
+        source, new = _checked_id(job), _checked_id(new_job or new_job_id())
+        self._do(lambda conversation, _: conversation.rerun(new, source, dict(settings)))
+        return new
+
+    def fetch(self, job: str, names: Sequence[str] = ()) -> None:
+        """Get the result of a finished job. The same as subscribe: it also waits for one that has not ended.
+
+        names: of single artefacts. Then the answer comes at once: Fetched, with those of them that the job has now, or
+        TurnedDown; the job is not followed.
+        """
+        if names:
+            self._do(lambda conversation, _: conversation.fetch(job, tuple(names)))
+        else:
+            self.subscribe(job)
 
     def get(self, job: str) -> None:
         """Answer: JobChanged, or Failed(UnknownJob)."""
         self._do(lambda conversation, _: conversation.get(job))
 
-    def list_jobs(self, limit: int = 100) -> None:
-        """Answer: JobsListed."""
-        self._do(lambda conversation, _: conversation.list_jobs(limit))
+    def list_jobs(self, limit: int = 100, before: str | None = None) -> None:
+        """Newest first; before: a job, to go on with those submitted before it. Answer: JobsListed, or TurnedDown with
+        job ""."""
+        self._do(lambda conversation, _: conversation.list_jobs(limit, before))
 
     def forget(self, job: str) -> None:
         """Delete a job that has ended. Answer: JobsListed, or TurnedDown(Conflict, UnknownJob)."""

@@ -58,8 +58,8 @@ def registry(kinds: Iterable[type]) -> dict[str, type]:
     return {wire_name(kind): kind for kind in kinds}
 
 
-CTL_FROM_CLIENT = registry((messages.Hello, messages.Submit, messages.Subscribe, messages.Get, messages.ListJobs,
-                            messages.Cancel, messages.Forget, messages.Ping, messages.Shutdown))
+CTL_FROM_CLIENT = registry((messages.Hello, messages.Submit, messages.Rerun, messages.Subscribe, messages.Get,
+                            messages.ListJobs, messages.Cancel, messages.Forget, messages.Ping, messages.Shutdown))
 CTL_FROM_ENGINE = registry((messages.Welcome, messages.NeedBlobs, messages.JobInfo, messages.JobList,
                             messages.EngineState, messages.Progress, messages.Preview, messages.Error, messages.Pong,
                             messages.Goodbye))
@@ -183,7 +183,8 @@ def _checked_frames(message: Any, frames: Sequence[Bytes], limits: Limits, check
 
 # --- type hints -> checks -------------------------------------------------------------------------------------------
 _MAX_LABEL_CHARS = 1024
-_PATTERNS = {"job": (re.compile(r"[0-9a-f]{32}"), "32 hex digits"),
+_JOB = (re.compile(r"[0-9a-f]{32}"), "32 hex digits")
+_PATTERNS = {"job": _JOB, "source": _JOB, "before": _JOB,
              "sha256": (re.compile(r"[0-9a-f]{64}"), "64 hex digits"),
              "label": (re.compile(rf".{{1,{_MAX_LABEL_CHARS}}}", re.DOTALL), f"1 to {_MAX_LABEL_CHARS} characters")}
 _CHOICES = {(messages.JobInfo, "state"): JOB_STATES, (messages.EngineState, "state"): ("starting", "ready", "failed")}

@@ -6,7 +6,7 @@ while the link is down; after a reconnect it is sent again, which is safe becaus
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from .messages import (
     ListJobs,
     Preview,
     Progress,
+    Rerun,
     Subscribe,
     Welcome,
 )
@@ -77,8 +78,16 @@ class Conversation:
     def get(self, job: str) -> None:
         self._ask(Get(job), lambda answer: self._on_info(answer, job, ends_job=isinstance(answer, UnknownJob)))
 
-    def list_jobs(self, limit: int) -> None:
-        self._ask(ListJobs(limit), lambda answer: self._on_list(answer, ""))
+    def rerun(self, job: str, source: str, settings: Mapping[str, Any]) -> None:
+        self._followed.setdefault(job, _Followed())
+        self._ask(Rerun(job, source, settings), lambda answer: self._on_info(answer, job, ends_job=True))
+
+    def fetch(self, job: str, names: tuple[str, ...]) -> None:
+        """Some artefacts of a job as it is now."""
+        self._ask(Get(job), lambda answer: self._on_wanted(answer, job, names))
+
+    def list_jobs(self, limit: int, before: str | None = None) -> None:
+        self._ask(ListJobs(limit, before), lambda answer: self._on_list(answer, ""))
 
     def forget(self, job: str) -> None:
         self._ask(Forget(job), lambda answer: self._on_list(answer, job))
@@ -86,7 +95,8 @@ class Conversation:
     # --- what the link says -----------------------------------------------------------------------------------------
     def on_up(self, welcome: Welcome) -> None:
         self._post.limits, self._post.up = welcome.limits, True
-        asked = {request.message.job for request in self._requests.values() if isinstance(request.message, Subscribe)}
+        asked = {request.message.job for request in self._requests.values()
+                 if isinstance(request.message, (Subscribe, Rerun))}
         for request_id in list(self._requests):
             self._send(request_id)
         for job in [job for job in self._followed if job not in asked]:
@@ -167,6 +177,12 @@ class Conversation:
             self._post.emit(Failed(job, error))
         else:
             self._post.emit(TurnedDown(job, error))
+
+    def _on_wanted(self, answer: Answer, job: str, names: tuple[str, ...]) -> None:
+        if isinstance(answer, JobInfo):
+            self._fetcher.start(answer, names)
+        else:
+            self._post.emit(TurnedDown(job, answer if isinstance(answer, BridgeError) else _unexpected(answer)))
 
     def _on_list(self, answer: Answer, job: str) -> None:
         if isinstance(answer, JobList):

@@ -82,6 +82,13 @@ class Finished:
 
 
 @dataclass(frozen=True)
+class Fetched:
+    """Answer to Client.fetch with names: those of the artefacts asked for that the job has, in data and artefacts."""
+
+    result: Result
+
+
+@dataclass(frozen=True)
 class Failed:
     """A job, or the attempt to submit or fetch it, ended badly. error is typed (Cancelled, WorkerDied, BadMasks...)."""
 
@@ -91,7 +98,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class TurnedDown:
-    """A request (cancel, get, forget; job "" for list_jobs) came to nothing. The job itself is as it was."""
+    """A request (cancel, get, forget, fetch by names; job "" for list_jobs) came to nothing. The job is as it was."""
 
     job: str
     error: BridgeError
@@ -112,4 +119,4 @@ class Result:
 
 
 Event = (Connected | Disconnected | EngineChanged | Uploading | JobChanged | JobsListed | Progressed | Previewed
-         | Fetching | Finished | Failed | TurnedDown)
+         | Fetching | Fetched | Finished | Failed | TurnedDown)

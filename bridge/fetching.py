@@ -7,8 +7,8 @@ from typing import Any
 
 from .arrays import check_artefact, sha256_hex
 from .errors import BadFrame, BridgeError, EngineGone, TimedOut, error_from_code
-from .events import Failed, Fetching, Finished, Result
-from .messages import Chunk, Error, FetchReady, JobInfo, Stop
+from .events import Failed, Fetched, Fetching, Finished, Result, TurnedDown
+from .messages import Artefact, Chunk, Error, FetchReady, JobInfo, Stop
 from .post import Post
 from .transfers import Download
 
@@ -19,9 +19,12 @@ _STALLED_S = 30.0
 
 @dataclass
 class _Fetch:
-    """A finished job whose artefacts are coming. sizes: of the blobs it needs. have: those that are here and right."""
+    """A job whose artefacts are coming. names: those asked for; empty: all, as the end of a job. sizes: of the blobs it
+    needs. have: those that are here and right."""
 
     info: JobInfo
+    names: tuple[str, ...]
+    artefacts: tuple[Artefact, ...]
     sizes: dict[str, int]
     have: dict[str, memoryview] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
@@ -30,21 +33,26 @@ class _Fetch:
 class Fetcher:
     def __init__(self, post: Post) -> None:
         self._post = post
-        self._jobs: dict[str, _Fetch] = {}
+        self._jobs: dict[tuple[str, tuple[str, ...]], _Fetch] = {}    # by job and names
         self._downloads: dict[str, Download] = {}
         self._queue: deque[str] = deque()       # hashes
 
-    def start(self, info: JobInfo) -> None:
-        """Fetch the artefacts of a job in state done; ends in Finished or Failed."""
-        if info.job in self._jobs:
+    def start(self, info: JobInfo, names: tuple[str, ...] = ()) -> None:
+        """Fetch the artefacts of a job in state done; ends in Finished or Failed.
+
+        names: fetch only those of them that the job has; ends in Fetched or TurnedDown.
+        """
+        if (info.job, names) in self._jobs:
             return
+        artefacts = tuple(item for item in info.artefacts if not names or item.name in names)
+        fetch = _Fetch(info, names, artefacts, {item.sha256: item.size for item in artefacts})
         try:
-            for artefact in info.artefacts:
+            for artefact in artefacts:
                 check_artefact(artefact, self._post.limits.blob_bytes)
         except BadFrame as error:
-            self._post.emit(Failed(info.job, error))
+            self._end_badly(fetch, error)
             return
-        fetch = self._jobs[info.job] = _Fetch(info, {item.sha256: item.size for item in info.artefacts})
+        self._jobs[info.job, names] = fetch
         self._queue.extend(fetch.sizes)
         self._tell(fetch)
         self._start_downloads()
@@ -110,12 +118,13 @@ class Fetcher:
         self._finish_complete()
 
     def _finish_complete(self) -> None:
-        for job, fetch in list(self._jobs.items()):
+        for key, fetch in list(self._jobs.items()):
             if len(fetch.have) == len(fetch.sizes):
-                del self._jobs[job]
-                named = {artefact.name: artefact for artefact in fetch.info.artefacts}
+                del self._jobs[key]
+                named = {artefact.name: artefact for artefact in fetch.artefacts}
                 data = {name: fetch.have[artefact.sha256] for name, artefact in named.items()}
-                self._post.emit(Finished(Result(fetch.info, named, data)))
+                result = Result(fetch.info, named, data)
+                self._post.emit(Fetched(result) if fetch.names else Finished(result))
 
     def _again(self, download: Download, error: BridgeError) -> None:
         self._downloads.pop(download.sha256, None)
@@ -130,14 +139,18 @@ class Fetcher:
     def _give_up(self, sha256: str, error: BridgeError) -> None:
         self._downloads.pop(sha256, None)
         for fetch in self._jobs_of(sha256):
-            del self._jobs[fetch.info.job]
-            self._post.emit(Failed(fetch.info.job, error))
+            del self._jobs[fetch.info.job, fetch.names]
+            self._end_badly(fetch, error)
         wanted = {name for fetch in self._jobs.values() for name in fetch.sizes if name not in fetch.have}
         self._queue = deque(name for name in self._queue if name in wanted)
         for download in [found for found in self._downloads.values() if found.sha256 not in wanted]:
             del self._downloads[download.sha256]
             self._post.send_blob(Stop(download.sha256), download.id, ())
         self._start_downloads()
+
+    def _end_badly(self, fetch: _Fetch, error: BridgeError) -> None:
+        ended = TurnedDown if fetch.names else Failed
+        self._post.emit(ended(fetch.info.job, error))
 
     def _start_downloads(self) -> None:
         while self._post.up and self._queue and len(self._downloads) < _ACTIVE_DOWNLOADS:
@@ -153,6 +166,8 @@ class Fetcher:
         return [fetch for fetch in self._jobs.values() if sha256 in fetch.sizes and sha256 not in fetch.have]
 
     def _tell(self, fetch: _Fetch) -> None:
+        if fetch.names:
+            return      # a thumbnail: nobody watches it come
         done = sum(fetch.sizes[sha256] for sha256 in fetch.have)
         done += sum(self._downloads[name].received for name in fetch.sizes if name in self._downloads)
         self._post.emit(Fetching(fetch.info.job, done, sum(fetch.sizes.values())))

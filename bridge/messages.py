@@ -1,4 +1,4 @@
-"""Every message of protocol version 1: one frozen dataclass each. docs/protocol.md is the prose to it.
+"""Every message of protocol version 2: one frozen dataclass each. docs/protocol.md is the prose to it.
 
 Two sockets: `ctl` for everything small, `blob` for bytes in bulk. A client talks on both; each request has an id
 that its reply carries back (the envelope's `id` and `re`, see codec.py). Unless a docstring says otherwise a request
@@ -74,6 +74,8 @@ class JobInfo:
     subscribers at every change of state. Newest per job wins: `revision` only grows.
 
     summary (when done): method, device, seconds, stages [[name, seconds], ...], vertices, faces, warnings [text, ...].
+    label: what a person calls the input. licence: of the model that made the result; "" where no model did.
+    seed: None where the method has none. bytes: of inputs and artefacts together.
     """
 
     job: str
@@ -88,6 +90,10 @@ class JobInfo:
     artefacts: tuple[Artefact, ...] = ()
     summary: Mapping[str, Any] = field(default_factory=dict)
     error: ErrorInfo | None = None
+    label: str | None = None
+    licence: str = ""
+    seed: int | None = None
+    bytes: int = 0
 
 
 # --- client -> engine, on ctl ---------------------------------------------------------------------------------------
@@ -104,12 +110,24 @@ class Hello:
 class Submit:
     """Ask for a job. `job` is made by the client (32 hex digits), so that sending again is safe. Reply: JobInfo (the
     job is on disk and will not be lost; the sender is subscribed), NeedBlobs (upload those, then send Submit again), or
-    Error."""
+    Error. label: what a person calls the input, for lists; not part of the content."""
 
     job: str
     method: str
     settings: Mapping[str, Any]
     inputs: tuple[InputRef, ...]
+    label: str | None = None
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """Ask for a new `job` with method, label and inputs of `source`; nothing is uploaded. settings: changes to those of
+    `source`. Like Submit it may be sent again. Reply: JobInfo (the sender is subscribed), or Error(unknown_job,
+    unknown_blob, or what Submit gives)."""
+
+    job: str
+    source: str
+    settings: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -128,9 +146,10 @@ class Get:
 
 @dataclass(frozen=True)
 class ListJobs:
-    """Reply: JobList, newest first."""
+    """Reply: JobList, newest first. before: a job; the list goes on with those submitted before it."""
 
     limit: int = 100
+    before: str | None = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +199,11 @@ class NeedBlobs:
 
 @dataclass(frozen=True)
 class JobList:
+    """Reply to ListJobs and Forget. before: as asked for. more: there are older ones than the last of these."""
+
     jobs: tuple[JobInfo, ...]
+    before: str | None = None
+    more: bool = False
 
 
 @dataclass(frozen=True)

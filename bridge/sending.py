@@ -27,6 +27,7 @@ class Order:
     method: str
     settings: Mapping[str, Any]
     inputs: Mapping[str, Source]
+    label: str | None = None
 
 
 @dataclass
@@ -249,7 +250,7 @@ def _hash_inputs(order: Order, stopped: Callable[[], bool]) -> Submit:
     for label, source in order.inputs.items():
         sha256, size = hash_source(source, label, stopped)
         refs.append(InputRef(label, sha256, size))
-    return Submit(order.job, order.method, order.settings, tuple(refs))
+    return Submit(order.job, order.method, order.settings, tuple(refs), order.label)
 
 
 def _check_limits(submit: Submit, limits: Limits) -> None:

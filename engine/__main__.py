@@ -1,4 +1,4 @@
-"""`python -m slipcast.engine serve | generate | refine | models`. Everything heavy is imported when it is needed."""
+"""`python -m slipcast.engine serve | generate | refine | models | jobs`. Everything heavy is imported late."""
 from __future__ import annotations
 
 import argparse
@@ -16,10 +16,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="slipcast.engine", description="The compute engine of Slipcast.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|generate|refine|models")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|generate|refine|models|jobs")
     serve = commands.add_parser("serve", help="do jobs for Blender and other clients")
     generate = commands.add_parser("generate", help="make a textured mesh from a folder of views, here and now")
     models = commands.add_parser("models", help="single-image models: list them, fetch, verify, remove their weights")
+    jobs = commands.add_parser("jobs", help="what was made before: list, show, export, run again, delete")
     commands.add_parser("worker")   # started by serve
     refine = commands.add_parser("refine", help="fit a mesh that there is to a folder of views, here and now")
     add_generate_arguments(generate)
@@ -33,6 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .modelcommands import add_arguments as add_model_arguments
 
         add_model_arguments(models)
+    if wanted == "jobs":
+        from .jobscommand import add_arguments as add_job_arguments
+
+        add_job_arguments(jobs)
     arguments = parser.parse_args(argv)
     if arguments.command == "serve":
         from .server import run
@@ -50,6 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .refinecommand import refine as run_refine
 
         return run_refine(arguments)
+    if arguments.command == "jobs":
+        from .jobscommand import run as run_jobs
+
+        return run_jobs(arguments)
     from .commands import generate as run_generate
 
     return run_generate(arguments)

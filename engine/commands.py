@@ -54,7 +54,9 @@ def add_generate_arguments(parser: argparse.ArgumentParser) -> None:
 def add_shared_arguments(parser: argparse.ArgumentParser, kind: type) -> None:
     """Output, device and the like, and one option for each knob of the method's settings (`kind`)."""
     parser.add_argument("-o", "--output", type=Path, action="append", required=True, metavar="OUT",
-                        help="file to write: .glb, .obj, .ply, .stl or .npz; may be given several times")
+                        help="file to write: .glb, .obj, .ply, .stl, .npz, or .mp4 (a turn around it); several times")
+    parser.add_argument("--turntable", type=Path, metavar="FOLDER",
+                        help="write 30 pictures and a film of a turn around it")
     for knob in dataclasses.fields(kind):
         facts = knob.metadata
         if isinstance(knob.default, bool):
@@ -122,7 +124,7 @@ def _generate(arguments: argparse.Namespace, stop: Stop) -> int:
     settings = settings_from_arguments(ViewsSettings, arguments)
     outputs = checked_outputs(arguments)
     files = collect_view_folder(arguments.input)
-    check_keeps_input(outputs, files.values())
+    check_keeps_input(arguments, outputs, files.values())
     from .pipeline.generate import STAGES, generate_from_views
 
     return run_and_write(arguments, stop, Job("views", STAGES, outputs, lambda run, device:
@@ -166,6 +168,10 @@ def run_and_write(arguments: argparse.Namespace, stop: Stop, job: Job) -> int:
     if stop.number:
         raise Cancelled("Cancelled before writing.")
     written = [file for path in job.outputs for file in write_mesh(path, result.textured)]
+    if arguments.turntable is not None:
+        from .pipeline.turntable import write_turn
+
+        written += write_turn(arguments.turntable, result.textured)
     for text in result.warnings:
         display.say(f"Warning: {text}")
     seconds = time.perf_counter() - started
@@ -180,9 +186,14 @@ def run_and_write(arguments: argparse.Namespace, stop: Stop, job: Job) -> int:
     return 0
 
 
-def check_keeps_input(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raises BadOutput when a file to write (with what goes beside an .obj) is one of the pictures, cameras or
-    the mesh that is read."""
+def check_keeps_input(arguments: argparse.Namespace, outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raises BadOutput when a file to write (with what goes beside an .obj, or into the turntable's folder) is one of
+    the pictures, cameras or the mesh that is read."""
+    inputs = list(inputs)
+    if arguments.turntable is not None:
+        from .pipeline.turntable import check_turntable
+
+        check_turntable(arguments.turntable, inputs)
     kept = {path.resolve() for path in inputs}
     for path in outputs:
         made = [path, *(path.with_suffix(end) for end in (".mtl", ".png") if path.suffix.lower() == ".obj")]

@@ -42,7 +42,7 @@ def _refine(arguments: argparse.Namespace, stop: Stop) -> int:
     from .pipeline.refine_job import SCORED_STAGES, STAGES, mesh_label, refine_from_views
 
     check_mesh_file(arguments.mesh)
-    check_keeps_input(outputs, [*files.values(), arguments.mesh])
+    check_keeps_input(arguments, outputs, [*files.values(), arguments.mesh])
     files[mesh_label(arguments.mesh.suffix)] = arguments.mesh
     score = arguments.json if arguments.scores is None else arguments.scores
     return run_and_write(arguments, stop, Job("refine", SCORED_STAGES if score else STAGES, outputs, lambda run, device:

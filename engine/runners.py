@@ -73,7 +73,20 @@ def run_method(method: str, settings: Mapping[str, Any], files: Mapping[str, Pat
                                                                                           "refine": _run_refine}
     if method not in runners:
         raise BadSettings(f"There is no method called {method!r}.", f"Known: {', '.join(runners)}.")
-    return runners[method](settings_from_mapping(METHODS[method], settings), files, run, device)
+    outputs, summary = runners[method](settings_from_mapping(METHODS[method], settings), files, run, device)
+    return [*outputs, *_thumbnails(outputs, files, device)], summary
+
+
+def _thumbnails(outputs: Sequence[Output], files: Mapping[str, Path], device: str) -> list[Output]:
+    """Small pictures of result and input, for the history of every method."""
+    import torch
+
+    from .pipeline.thumbnails import input_thumbnail, result_thumbnail, textured_from_artefacts
+
+    textured = textured_from_artefacts({item.name: item.data for item in outputs})
+    made = {"thumbnail": None if textured is None else result_thumbnail(textured, torch.device(device)),
+            "input_thumbnail": input_thumbnail(files)}
+    return [Output(name, "image/png", data) for name, data in made.items() if data is not None]
 
 
 def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink,

@@ -7,6 +7,7 @@
 | .ply | Blender's world (Z up) | mesh with shared vertices, colour per vertex |
 | .stl | Blender's world (Z up), scene units as they are (STL has no unit) | triangles only |
 | .npz | Blender's world (Z up) | vertices, faces, corner_uvs, base_color: exact |
+| .mp4 | - | a film: one turn around the object (turntable.py) |
 
 A file appears complete or not at all: everything is written under another name first.
 """
@@ -57,11 +58,11 @@ def write_mesh(path: Path, textured: TexturedMesh) -> tuple[Path, ...]:
     """
     check_output(path)
     files = WRITERS[path.suffix.lower()](path, textured)
-    _write_all(files)
+    write_all(files)
     return tuple(files)
 
 
-def _write_all(files: dict[Path, bytes]) -> None:
+def write_all(files: dict[Path, bytes]) -> None:
     """All files or none of the new ones: the one that names the others comes last."""
     waiting: list[tuple[str, Path]] = []
     try:
@@ -169,5 +170,16 @@ def _npz(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
     return {path: buffer.getvalue()}
 
 
+def _mp4(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
+    # Late: it brings the rasteriser and the film encoder.
+    import torch
+
+    from .progress import Run
+    from .turntable import TURN_FRAMES, TURN_PX, film_bytes, render_turntable
+
+    with Run(("turntable",)).stage("turntable", unit="pictures") as stage:
+        return {path: film_bytes(render_turntable(textured, TURN_FRAMES, TURN_PX, torch.device("cpu"), stage))}
+
+
 WRITERS: dict[str, Callable[[Path, TexturedMesh], dict[Path, bytes]]] = {
-    ".glb": _glb, ".obj": _obj, ".ply": _ply, ".stl": _stl, ".npz": _npz}
+    ".glb": _glb, ".obj": _obj, ".ply": _ply, ".stl": _stl, ".npz": _npz, ".mp4": _mp4}

@@ -102,7 +102,8 @@ class BlobStore:
         if size > left:
             raise QuotaReached(f"The engine's storage quota of {self._quota_bytes / _GIB:.3g} GiB is used up.",
                                "Start the engine with a larger one (in Blender: Disk Quota in the add-on's "
-                               "preferences; else --quota-gb), or forget old jobs.")
+                               "preferences; else --quota-gb), or delete results you no longer need: the engine "
+                               "never does that by itself (`jobs list`, `jobs delete`).")
         if size + reserved > shutil.disk_usage(self._folder).free - self._min_free_bytes:
             raise no_space()
 

@@ -50,6 +50,17 @@ def try_lock(file: IO[bytes]) -> bool:
     return True
 
 
+def holder(data: Path) -> int | None:
+    """The process that serves a data folder, as its lock file says; None when that cannot be read."""
+    try:
+        with (data / "lock").open("rb") as file:
+            file.seek(1)
+            text = file.read(20).decode("ascii", "replace")
+    except OSError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
 def _owner(file: IO[bytes]) -> str:
     file.seek(1)
     pid = file.read(20).decode("ascii", "replace")

@@ -16,7 +16,15 @@ import zmq
 
 from ...bridge import PROTOCOL_VERSION
 from ...bridge.codec import CTL_FROM_CLIENT, decode_body, decode_header, encode
-from ...bridge.errors import BadHeader, BadSettings, BridgeError, InternalError, TooLarge, VersionMismatch
+from ...bridge.errors import (
+    BadHeader,
+    BadSettings,
+    BridgeError,
+    InternalError,
+    TooLarge,
+    UnknownBlob,
+    VersionMismatch,
+)
 from ...bridge.messages import (
     TERMINAL_STATES,
     Cancel,
@@ -35,6 +43,7 @@ from ...bridge.messages import (
     Pong,
     Preview,
     Progress,
+    Rerun,
     Shutdown,
     Submit,
     Subscribe,
@@ -44,7 +53,7 @@ from ...bridge.settings import METHODS, settings_from_mapping
 from ..settings import ServeSettings
 from .blobdesk import BlobDesk
 from .blobs import BlobStore
-from .jobs import JobTable, Order
+from .jobs import JobTable, Order, rerun_request
 from .link import WorkerLink
 from .mailbox import Mailbox
 from .sockets import Outbox
@@ -74,7 +83,7 @@ class Frontend:
         self._pinned: Counter[str] = Counter()                   # results on their way into the store
         self._running = True
         self._handlers: dict[type, Callable[[bytes, Any], Any]] = {
-            Hello: self._hello, Submit: self._submit, Subscribe: self._subscribe, Get: self._get,
+            Hello: self._hello, Submit: self._submit, Rerun: self._rerun, Subscribe: self._subscribe, Get: self._get,
             ListJobs: self._list, Cancel: self._cancel, Forget: self._forget, Ping: lambda peer, message: Pong(),
             Shutdown: self._shutdown}
 
@@ -210,6 +219,13 @@ class Frontend:
             self.mailbox.post(self._supervisor.dispatch)   # after the reply, so that states come in order
         return info
 
+    def _rerun(self, peer: bytes, message: Rerun) -> JobInfo:
+        reply = self._submit(peer, rerun_request(self._table, message))
+        if isinstance(reply, NeedBlobs):
+            raise UnknownBlob("Some input files of that job are not stored any more.",
+                              "Start it from its pictures instead.")
+        return reply
+
     def _checked(self, submit: Submit) -> Submit:
         """The request with its settings complete, so that a default given or left out is the same content."""
         kind = METHODS.get(submit.method)
@@ -260,13 +276,15 @@ class Frontend:
         return self._table.get(message.job)
 
     def _list(self, peer: bytes, message: ListJobs) -> JobList:
-        jobs = self._table.newest(min(message.limit, _LIST_LIMIT))
+        limit = min(message.limit, _LIST_LIMIT)
+        jobs = self._table.newest(limit + 1, message.before)
+        page = JobList(jobs[:limit], message.before, len(jobs) > limit)
         while True:   # the newest that fit into one header
             try:
-                self._encode(JobList(jobs), re="x" * 64)
-                return JobList(jobs)
+                self._encode(page, re="x" * 64)
+                return page
             except TooLarge:
-                jobs = jobs[:len(jobs) * 3 // 4]
+                page = JobList(page.jobs[:len(page.jobs) * 3 // 4], message.before, True)
 
     def _cancel(self, peer: bytes, message: Cancel) -> JobInfo:
         return self._supervisor.cancel(message.job)

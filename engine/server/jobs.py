@@ -22,15 +22,17 @@ from pathlib import Path
 from typing import Any
 
 from ...bridge.errors import Conflict, EngineFailed, InternalError, NoSpace, UnknownJob
-from ...bridge.messages import TERMINAL_STATES, Artefact, ErrorInfo, InputRef, JobInfo, Submit
+from ...bridge.messages import TERMINAL_STATES, Artefact, ErrorInfo, InputRef, JobInfo, Rerun, Submit
+from ...bridge.strict_json import MAX_INT
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _LOCK_WAIT_S = 0.2   # only a stranger with a database tool can hold the lock; nobody waits for him in the meantime
 _SCHEMA = """
 CREATE TABLE jobs (
     job TEXT PRIMARY KEY, method TEXT NOT NULL, settings TEXT NOT NULL, content TEXT NOT NULL,
     state TEXT NOT NULL, revision INTEGER NOT NULL, attempt INTEGER NOT NULL, deaths INTEGER NOT NULL,
-    created_s REAL NOT NULL, started_s REAL, ended_s REAL, artefacts TEXT NOT NULL, summary TEXT NOT NULL, error TEXT
+    created_s REAL NOT NULL, started_s REAL, ended_s REAL, artefacts TEXT NOT NULL, summary TEXT NOT NULL, error TEXT,
+    label TEXT
 );
 CREATE INDEX jobs_by_state ON jobs (state);
 CREATE TABLE inputs (job TEXT NOT NULL, place INTEGER NOT NULL, label TEXT NOT NULL, sha256 TEXT NOT NULL,
@@ -38,6 +40,7 @@ CREATE TABLE inputs (job TEXT NOT NULL, place INTEGER NOT NULL, label TEXT NOT N
 CREATE TABLE blob_refs (job TEXT NOT NULL, sha256 TEXT NOT NULL, PRIMARY KEY (job, sha256));
 CREATE INDEX blob_refs_by_hash ON blob_refs (sha256);
 """
+_FROM_1 = "ALTER TABLE jobs ADD COLUMN label TEXT;"
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,16 @@ def content_hash(request: Submit) -> str:
     inputs = sorted((item.label, item.sha256, item.size) for item in request.inputs)
     text = json.dumps([request.method, dict(request.settings), inputs], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def rerun_request(table: JobTable, wanted: Rerun) -> Submit:
+    """What Rerun asks for, as a Submit: method, inputs and label of the source, its settings with the changes.
+
+    Raises UnknownJob.
+    """
+    source = table.get(wanted.source)
+    settings = {**source.settings, **wanted.settings}
+    return Submit(wanted.job, source.method, settings, table.inputs(wanted.source), source.label)
 
 
 class JobTable:
@@ -81,6 +94,8 @@ class JobTable:
         version = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version == 0:
             self._db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        elif version == 1:
+            self._db.executescript(f"BEGIN IMMEDIATE; {_FROM_1} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
         elif version != SCHEMA_VERSION:
             raise EngineFailed(f"The job list {path} was written by another version of Slipcast.",
                                "Use a fresh data folder, or that version.")
@@ -111,16 +126,23 @@ class JobTable:
     # --- reading -----------------------------------------------------------------------------------------------
     def get(self, job: str) -> JobInfo:
         """Raises UnknownJob."""
-        return _info(self._row(job))
+        return self._info(self._row(job))
+
+    def inputs(self, job: str) -> tuple[InputRef, ...]:
+        """The input files of a job, in the order of its submission; () for an unknown one."""
+        rows = self._db.execute("SELECT label, sha256, size FROM inputs WHERE job=? ORDER BY place", (job,))
+        return tuple(InputRef(row["label"], row["sha256"], row["size"]) for row in rows)
 
     def known_content(self, job: str) -> str | None:
         """The content hash of a job, or None when there is no such job."""
         row = self._db.execute("SELECT content FROM jobs WHERE job=?", (job,)).fetchone()
         return None if row is None else row["content"]
 
-    def newest(self, limit: int) -> tuple[JobInfo, ...]:
-        rows = self._db.execute("SELECT * FROM jobs ORDER BY rowid DESC LIMIT ?", (limit,))
-        return tuple(_info(row) for row in rows)
+    def newest(self, limit: int, before: str | None = None) -> tuple[JobInfo, ...]:
+        """Newest first; before: only those submitted before that job. Raises UnknownJob."""
+        edge = MAX_INT if before is None else self._row(before)["place"]
+        rows = self._db.execute("SELECT * FROM jobs WHERE rowid < ? ORDER BY rowid DESC LIMIT ?", (edge, limit))
+        return tuple(self._info(row) for row in rows.fetchall())
 
     def unfinished(self) -> int:
         """How many jobs have not ended."""
@@ -139,7 +161,7 @@ class JobTable:
         return self._db.execute("SELECT 1 FROM blob_refs WHERE sha256=? LIMIT 1", (sha256,)).fetchone() is not None
 
     def _row(self, job: str) -> sqlite3.Row:
-        row = self._db.execute("SELECT * FROM jobs WHERE job=?", (job,)).fetchone()
+        row = self._db.execute("SELECT rowid AS place, * FROM jobs WHERE job=?", (job,)).fetchone()
         if row is None:
             raise UnknownJob("The engine does not know this job.", "It may have been forgotten, or belong to another "
                              "engine. Start it again.")
@@ -158,8 +180,9 @@ class JobTable:
         return self.get(request.job)
 
     def _insert(self, request: Submit, content: str) -> None:
-        self._db.execute("INSERT INTO jobs VALUES (?,?,?,?,'queued',1,0,0,?,NULL,NULL,'[]','{}',NULL)",
-                         (request.job, request.method, json.dumps(dict(request.settings)), content, self._clock()))
+        self._db.execute("INSERT INTO jobs VALUES (?,?,?,?,'queued',1,0,0,?,NULL,NULL,'[]','{}',NULL,?)",
+                         (request.job, request.method, json.dumps(dict(request.settings)), content, self._clock(),
+                          request.label))
         self._db.executemany("INSERT INTO inputs VALUES (?,?,?,?,?)",
                              [(request.job, place, item.label, item.sha256, item.size)
                               for place, item in enumerate(request.inputs)])
@@ -173,9 +196,7 @@ class JobTable:
         if not self._change(job, None, ("queued",), state="running", started_s=self._clock(), attempt_step=1):
             return None
         row = self._row(job)
-        inputs = self._db.execute("SELECT label, sha256, size FROM inputs WHERE job=? ORDER BY place", (job,))
-        refs = tuple(InputRef(item["label"], item["sha256"], item["size"]) for item in inputs)
-        return Order(job, row["attempt"], row["method"], json.loads(row["settings"]), refs)
+        return Order(job, row["attempt"], row["method"], json.loads(row["settings"]), self.inputs(job))
 
     def cancel(self, job: str) -> JobInfo:
         """queued -> cancelled, running -> cancelling; a job that has ended stays as it is. Raises UnknownJob."""
@@ -252,13 +273,16 @@ class JobTable:
             (*fields.values(), job, *states, *(() if attempt is None else (attempt,))))
         return done.rowcount == 1
 
+    def _info(self, row: sqlite3.Row) -> JobInfo:
+        artefacts = tuple(Artefact(**{**item, "shape": tuple(item["shape"])}) for item in json.loads(row["artefacts"]))
+        error = None if row["error"] is None else ErrorInfo(**json.loads(row["error"]))
+        settings, summary = json.loads(row["settings"]), json.loads(row["summary"])
+        taken = self._db.execute("SELECT TOTAL(size) FROM inputs WHERE job=?", (row["job"],)).fetchone()[0]
+        licence, seed = summary.get("licence", ""), settings.get("seed")
+        return JobInfo(row["job"], row["method"], row["state"], row["revision"], row["attempt"], row["created_s"],
+                       row["started_s"], row["ended_s"], settings, artefacts, summary, error, row["label"],
+                       licence if isinstance(licence, str) else "", seed if type(seed) is int else None,
+                       int(taken) + sum(item.size for item in artefacts))
+
 
 _CANCELLED = ErrorInfo("cancelled", "Cancelled.")
-
-
-def _info(row: sqlite3.Row) -> JobInfo:
-    artefacts = tuple(Artefact(**{**item, "shape": tuple(item["shape"])}) for item in json.loads(row["artefacts"]))
-    error = None if row["error"] is None else ErrorInfo(**json.loads(row["error"]))
-    return JobInfo(row["job"], row["method"], row["state"], row["revision"], row["attempt"], row["created_s"],
-                   row["started_s"], row["ended_s"], json.loads(row["settings"]), artefacts,
-                   json.loads(row["summary"]), error)

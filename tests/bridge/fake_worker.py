@@ -47,7 +47,8 @@ def run_script(method, settings, files, run, device):
     return ([Output("vertices", "array", array.array("f", [0, 0, 0, 1, 0, 0, 0, 1, 0]).tobytes(), "f4", (3, 3)),
              Output("payload", "image/png", payload), Output("inputs", "application/json", echo)],
             {"method": method, "device": device, "seconds": 0.0, "stages": [[s, 0.0] for s in STAGES],
-             "vertices": 3, "faces": 1, "warnings": [], "modules": sorted({"torch", "numpy"} & sys.modules.keys())})
+             "vertices": 3, "faces": 1, "warnings": [], "licence": script.get("licence", ""),
+             "modules": sorted({"torch", "numpy"} & sys.modules.keys())})
 
 
 def _preview(vertices, done):

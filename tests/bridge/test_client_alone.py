@@ -13,7 +13,7 @@ import pytest
 import zmq
 from zmq.utils.z85 import encode as z85
 
-from slipcast.bridge import link
+from slipcast.bridge import PROTOCOL_VERSION, link
 from slipcast.bridge.client import Client, new_job_id
 from slipcast.bridge.codec import BLOB_FROM_CLIENT, CTL_FROM_CLIENT, Envelope, decode, encode
 from slipcast.bridge.connection import Connection, write_connection
@@ -112,7 +112,7 @@ class PlayedEngine:
         self.received.append(envelope.message)
         answer = self._answer(envelope)
         if answer is None and isinstance(envelope.message, Hello):
-            answer = Welcome(1, "0.1.0", self.epoch, Limits(), ("views",))
+            answer = Welcome(PROTOCOL_VERSION, "0.1.0", self.epoch, Limits(), ("views",))
         if answer is None and isinstance(envelope.message, Ping):
             answer = Pong()
         if isinstance(answer, bytes):
@@ -205,8 +205,9 @@ def test_an_engine_that_accepts_and_says_nothing_times_out(play: Callable[..., P
 
 
 @pytest.mark.parametrize("answer", [
-    Welcome(2, "9.0.0", "e-1", Limits(), ()), Error("version_mismatch", "Protocol 1 is not spoken here."),
-    b'{"v":2,"type":"error","re":"hello","body":{"code":"version_mismatch","message":"old","hint":""}}',
+    Welcome(PROTOCOL_VERSION + 1, "9.0.0", "e-1", Limits(), ()),
+    Error("version_mismatch", "Protocol 1 is not spoken here."),
+    b'{"v":3,"type":"error","re":"hello","body":{"code":"version_mismatch","message":"old","hint":""}}',
 ], ids=["welcome", "error", "error in another version"])
 def test_another_protocol_version_is_final(play: Callable[..., PlayedEngine], answer: Any):
     engine = play(lambda envelope: answer if isinstance(envelope.message, Hello) else None)
@@ -299,7 +300,7 @@ def test_nonsense_is_dropped_and_the_link_goes_on(play: Callable[..., PlayedEngi
 def test_an_answer_that_cannot_be_read_ends_its_request(play: Callable[..., PlayedEngine]):
     def answer(envelope: Envelope) -> Any:
         if isinstance(envelope.message, Submit):
-            return b'{"v":1,"type":"job_info","re":"%s","body":{"job":5}}' % envelope.id.encode()
+            return b'{"v":2,"type":"job_info","re":"%s","body":{"job":5}}' % envelope.id.encode()
         return None
 
     with Client(play(answer).connection) as client:

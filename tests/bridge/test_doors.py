@@ -16,6 +16,7 @@ from engines import Peer, greet, script
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from slipcast.bridge import PROTOCOL_VERSION
 from slipcast.bridge.client import Client
 from slipcast.bridge.codec import BLOB_FROM_ENGINE, CTL_FROM_ENGINE
 from slipcast.bridge.errors import NotAllowed
@@ -60,7 +61,7 @@ def test_only_the_key_in_the_connection_file_gets_in(engine, client, which, door
         peer.socket.sndtimeo = 100
         for _ in range(5):
             with suppress(zmq.Again):   # libzmq has no connection to write to: thrown out already
-                peer.send(Hello(1, "0.1.0", "stranger") if which == "ctl" else Fetch(SHA, 4), id="x")
+                peer.send(Hello(2, "0.1.0", "stranger") if which == "ctl" else Fetch(SHA, 4), id="x")
         assert peer.receive({}, 0.5) is None
     _still_works(client)
     assert "stranger" not in engine.log()
@@ -102,14 +103,14 @@ def test_a_connection_that_says_nothing_is_closed(engine):
         assert time.monotonic() - began < 5
 
 
-NONSENSE = [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"v":1,"type":"ping","n":' + b"9" * 5000 + b"}",
-            b'{"v":1,"type":"ping","body":{"x":NaN}}', b'{"v":1,"v":1,"type":"ping"}',
-            b'{"v":1,"type":"ping","id":"\\ud800"}', b'{"v":true,"type":"ping"}',
-            b'{"v":1,"type":"job_info","id":"a"}', b'{"v":1,"type":"no_such_thing","id":"a"}',
-            b'{"v":1,"type":"cancel","id":"a","body":{"job":"../../x"}}', b'{"v":1,"type":"get","id":"a","body":{}}',
-            b'{"v":1,"type":"put","id":"a","body":{"sha256":"../../../etc/passwd","size":1}}',
-            b'{"v":1,"type":"put","id":"a","body":{"sha256":"' + b"ab" * 32 + b'","size":-1}}',
-            b'{"v":1,"type":"ping","id":"a","body":{"x":1}}', b'{"v":2,"type":"ping","id":"a"}']
+NONSENSE = [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"v":2,"type":"ping","n":' + b"9" * 5000 + b"}",
+            b'{"v":2,"type":"ping","body":{"x":NaN}}', b'{"v":2,"v":2,"type":"ping"}',
+            b'{"v":2,"type":"ping","id":"\\ud800"}', b'{"v":true,"type":"ping"}',
+            b'{"v":2,"type":"job_info","id":"a"}', b'{"v":2,"type":"no_such_thing","id":"a"}',
+            b'{"v":2,"type":"cancel","id":"a","body":{"job":"../../x"}}', b'{"v":2,"type":"get","id":"a","body":{}}',
+            b'{"v":2,"type":"put","id":"a","body":{"sha256":"../../../etc/passwd","size":1}}',
+            b'{"v":2,"type":"put","id":"a","body":{"sha256":"' + b"ab" * 32 + b'","size":-1}}',
+            b'{"v":2,"type":"ping","id":"a","body":{"x":1}}', b'{"v":3,"type":"ping","id":"a"}']
 
 
 @pytest.mark.parametrize("which", ["ctl", "blob"])
@@ -220,7 +221,7 @@ _TYPES = ["hello", "submit", "subscribe", "get", "list_jobs", "cancel", "forget"
 _FIELDS = st.dictionaries(st.sampled_from(["job", "sha256", "size", "offset", "credits", "limit", "method", "settings",
                                            "inputs", "name"]),
                           _JSON | st.just(SHA) | st.just(JOB) | st.integers(0, 2**63), max_size=5)
-_MESSAGES = st.tuples(st.builds(lambda kind, body: {"v": 1, "type": kind, "id": "f", "body": body},
+_MESSAGES = st.tuples(st.builds(lambda kind, body: {"v": PROTOCOL_VERSION, "type": kind, "id": "f", "body": body},
                                 st.sampled_from(_TYPES), _FIELDS) | _JSON,
                       st.lists(st.binary(max_size=64), max_size=3))
 
