@@ -143,12 +143,17 @@ def _named_files(path: Path, transforms: dict[str, Any]) -> Iterator[tuple[str, 
         names.setdefault(frame["file_path"], IMAGE_SUFFIXES)
         if _is_name(frame.get("mask_path")):
             names.setdefault(frame["mask_path"], IMAGE_SUFFIXES)
-        for name in (frame[key] for key in (*DEPTH_KEYS, *NORMAL_KEYS) if _is_name(frame.get(key))):
+        for name in filter(None, (named_pass(frame, keys) for keys in (DEPTH_KEYS, NORMAL_KEYS))):
             if Path(name).suffix.lower() in ("", *PASS_SUFFIXES):   # the engine says what it does not read
                 names.setdefault(name, PASS_SUFFIXES)
     if _is_name(transforms.get("ply_file_path")):
         names.setdefault(transforms["ply_file_path"], ())
     yield from names.items()
+
+
+def named_pass(frame: dict[str, Any], keys: tuple[str, ...]) -> str | None:
+    """The file of depth (DEPTH_KEYS) or normals (NORMAL_KEYS) that a frame of transforms.json names, or None."""
+    return next((frame[key] for key in keys if _is_name(frame.get(key))), None)
 
 
 def _is_name(value: Any) -> bool:

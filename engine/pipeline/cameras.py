@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...bridge.errors import BadCameras, BadFolder
-from ...bridge.folders import DEPTH_KEYS, NORMAL_KEYS
+from ...bridge.folders import DEPTH_KEYS, NORMAL_KEYS, named_pass
 from .colmap import ColmapCamera, read_colmap
 from .lens import Lens
 from .pointcloud import read_ply_points
@@ -41,8 +41,8 @@ class FrameSpec:
     focal, centre: pixels, (x, y), origin at the top left corner; None: from `fov`, the middle of the image.
     fov: full angles (x, y) in radians, used where `focal` is None; y may be None (square pixels).
     world_from_camera: (4, 4) float64, rigid, OpenCV camera axes -> Blender's world.
-    depth, normals: labels of OpenEXR files, or None. depth_scale: world units of a unit of the depth file.
-    depth_along_ray: depth is the distance from the camera's centre, not along its axis.
+    depth, normals: labels of OpenEXR files, or None; depth_scale: world units of its unit;
+    depth_along_ray: it is the distance from the camera's centre, not along its axis.
     """
 
     image: str
@@ -216,15 +216,10 @@ def _transforms_frame(shared: dict, row: dict, number: int) -> FrameSpec:
     mask = row.get("mask_path")
     return FrameSpec(label, mask if isinstance(mask, str) and mask else None, size, focal, centre,
                      None if angle_x is None else (angle_x, angle_y), _transforms_lens(both, label), pose,
-                     _first_name(row, DEPTH_KEYS), _first_name(row, NORMAL_KEYS), *_depth_meaning(both, label))
-
-
-def _first_name(row: dict, keys: Sequence[str]) -> str | None:
-    return next((row[key] for key in keys if isinstance(row.get(key), str) and row[key]), None)
+                     named_pass(row, DEPTH_KEYS), named_pass(row, NORMAL_KEYS), *_depth_meaning(both, label))
 
 
 def _depth_meaning(table: dict, label: str) -> tuple[float, bool]:
-    """(world units of a unit of depth, whether depth is measured along the ray)."""
     scale = _number(table, "depth_unit_scale_factor", label)
     kind = table.get("depth_kind", "axis")
     if scale is not None and not 0 < scale < FARTHEST or kind not in ("axis", "ray"):
