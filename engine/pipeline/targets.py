@@ -108,7 +108,8 @@ def make_targets(views: Sequence[View], masks: Sequence[Mask], crops: Sequence[C
     depth = [_nearest(view.depth, crop, side, np.nan) for view, crop in zip(views, crops)]
     normals = [_nearest(view.normals, crop, side, 0.0) for view, crop in zip(views, crops)]
     return Targets(
-        torch.from_numpy(clip).to(device), torch.from_numpy(turn).to(device), stacked([row[0] for row in rows]), stacked([row[1] for row in rows]),
+        torch.from_numpy(clip).to(device), torch.from_numpy(turn).to(device),
+        stacked([row[0] for row in rows]), stacked([row[1] for row in rows]),
         torch.tensor([mask.confidence for mask in masks], dtype=torch.float32, device=device),
         stacked([np.full((side, side), np.nan, np.float32) if each is None else each for each in depth])
         if any(each is not None for each in depth) else None,
