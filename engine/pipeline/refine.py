@@ -86,7 +86,7 @@ class Refinement:
         self._light: Light | None = None
         self.mesh, self._given, self._settings, self._stage, self._preview = mesh, mesh, settings, stage, preview
         self._shown_at, self._cost, self._began = -np.inf, 0.0, time.perf_counter()
-        self._colours: np.ndarray | None = None
+        self._colours: torch.Tensor | None = None
 
     def keep(self, mesh: Mesh, colours: torch.Tensor) -> None:
         """Take a state as good if all of it is finite; show it when it is time. colours: (V, 3) in [0, 1]."""

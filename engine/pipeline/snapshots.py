@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from .types import Mesh, Snapshot
 
@@ -23,7 +23,7 @@ def recoloured(mesh: Mesh, coloured: Snapshot) -> Mesh:
         return mesh
     if not (np.isfinite(mesh.vertices).all() and np.isfinite(coloured.vertices).all()):
         return mesh
-    nearest = cKDTree(coloured.vertices).query(mesh.vertices)[1]
+    nearest = KDTree(coloured.vertices).query(mesh.vertices)[1]
     if isinstance(mesh, Snapshot):
         return dataclasses.replace(mesh, colours=coloured.colours[nearest])
     return Snapshot(mesh.vertices, mesh.faces, coloured.colours[nearest])
