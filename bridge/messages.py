@@ -218,8 +218,9 @@ class EngineState:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running job is. total 0: count not known. Latest only: the engine drops older ones for a slow reader,
-    the client keeps the newest per job (attempt, seq)."""
+    """Where a running job is. total 0: count not known. loss: what an optimisation has still to explain, smaller is
+    better. seconds_left: of the clock, until this stage ends. Both None where not known. Latest only: the engine drops
+    older ones for a slow reader, the client keeps the newest per job (attempt, seq)."""
 
     job: str
     attempt: int
@@ -232,12 +233,15 @@ class Progress:
     unit: str
     stage_seconds: float
     seconds: float
+    loss: float | None = None
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
 class Preview:
     """The mesh so far. Raw frames, in order: positions f4 (V, 3) world, faces i4 (F, 3), and, if has_colors, u1 (V, 3)
-    sRGB. Latest only, like Progress."""
+    sRGB, one a vertex. iteration (of iterations), loss and seconds_left are those of this state; 0 and None where
+    nothing is counted. Latest only, like Progress."""
 
     job: str
     attempt: int
@@ -245,6 +249,10 @@ class Preview:
     stage: str
     has_colors: bool
     buffers: tuple[BufferSpec, ...]
+    iteration: int = 0
+    iterations: int = 0
+    loss: float | None = None
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)

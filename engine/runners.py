@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..bridge.errors import BadSettings, EngineFailed, InternalError
 from ..bridge.settings import METHODS, RefineMeshSettings, ViewsSettings, settings_from_mapping
 from .worker import Output
-from .workersocket import Buffers, RunLink
+from .workersocket import Buffers, PreviewState, RunLink
 
 if TYPE_CHECKING:
     import numpy as np
@@ -96,7 +96,7 @@ def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink
 
     started = time.perf_counter()
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
-              preview=lambda mesh: link.preview(lambda: pack_mesh(mesh)))
+              preview=lambda mesh: show_mesh(mesh, link))
     result = generate_from_views(files, settings, run, device)
     outputs = pack_result(result)
     return outputs, summarise("views", result, time.perf_counter() - started)
@@ -109,14 +109,22 @@ def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: R
 
     started = time.perf_counter()
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
-              preview=lambda mesh: link.preview(lambda: pack_mesh(mesh)))
+              preview=lambda mesh: show_mesh(mesh, link))
     result = refine_from_views(files, settings, run, device)
     return pack_result(result), summarise("refine", result, time.perf_counter() - started)
 
 
+def show_mesh(mesh: Mesh, link: RunLink) -> None:
+    """Offer a mesh, or a Snapshot with what it knows of itself, as the newest preview. Packed only if it is sent."""
+    state = PreviewState(**{name: getattr(mesh, name, default) for name, default in PreviewState()._asdict().items()})
+    link.preview(lambda: pack_mesh(mesh), state)
+
+
 def pack_mesh(mesh: Mesh) -> Buffers:
-    """A Preview's frames: positions f4 (V, 3), faces i4 (F, 3)."""
-    return [_array(mesh.vertices, "<f4"), _array(mesh.faces, "<i4")]
+    """A Preview's frames: positions f4 (V, 3), faces i4 (F, 3), and u1 (V, 3) sRGB where the mesh has colours."""
+    buffers = [_array(mesh.vertices, "<f4"), _array(mesh.faces, "<i4")]
+    colours = getattr(mesh, "colours", None)
+    return buffers if colours is None else [*buffers, _array(colours, "|u1")]
 
 
 def pack_result(result: PipelineResult) -> list[Output]:

@@ -116,6 +116,21 @@ class Mesh:
 
 
 @dataclass(frozen=True)
+class Snapshot(Mesh):
+    """A mesh on its way, to be shown. colours: (V, 3) uint8 sRGB, or None where none are known yet.
+
+    iteration of iterations (0: nothing is counted); loss: as StageProgress has it; seconds_left: of the clock, until
+    the stage ends, from iterations as they were measured.
+    """
+
+    colours: np.ndarray | None = None
+    iteration: int = 0
+    iterations: int = 0
+    loss: float | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
 class UvMesh:
     """A mesh with texture coordinates at its corners (faces keep their shared vertices across seams).
 

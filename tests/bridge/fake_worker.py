@@ -20,6 +20,7 @@ _start.load_package()
 
 from slipcast.bridge import errors  # noqa: E402 - the package is importable only now
 from slipcast.engine.worker import Output, main  # noqa: E402
+from slipcast.engine.workersocket import PreviewState  # noqa: E402
 
 STAGES = ("first", "second")
 
@@ -34,9 +35,11 @@ def run_script(method, settings, files, run, device):
     for index, stage in enumerate(STAGES):
         for done in range(steps + 1):
             run.report(SimpleNamespace(stage=stage, index=index, count=len(STAGES), done=done, total=steps,
-                                       unit="steps", stage_seconds=done * step_s))
+                                       unit="steps", stage_seconds=done * step_s, loss=1 / (1 + done),
+                                       seconds_left=(steps - done) * step_s))
             if script.get("preview_vertices"):
-                run.preview(partial(_preview, script["preview_vertices"], done))
+                run.preview(partial(_preview, script["preview_vertices"], done),
+                            PreviewState(done, steps, 1 / (1 + done), 0.5))
             if done and stage == "second" and struck:
                 _suffer(script, run)
             if run.is_cancelled() and not script.get("ignore_cancel"):
@@ -53,7 +56,7 @@ def run_script(method, settings, files, run, device):
 
 def _preview(vertices, done):
     return [("f4", (vertices, 3), array.array("f", [float(done)] * (3 * vertices)).tobytes()),
-            ("i4", (1, 3), array.array("i", [0, 1, 2]).tobytes())]
+            ("i4", (1, 3), array.array("i", [0, 1, 2]).tobytes()), ("u1", (vertices, 3), bytes([done]) * 3 * vertices)]
 
 
 def _suffer(script, run):

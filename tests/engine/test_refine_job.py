@@ -229,7 +229,7 @@ class Link:
     def is_cancelled(self) -> bool:
         return False
 
-    def preview(self, pack) -> None:
+    def preview(self, pack, state) -> None:
         self.previews.append(pack())
 
 
