@@ -62,7 +62,8 @@ def outputs():
     return [Output("vertices", "array", corners.tobytes(), "f4", (4, 3)),
             Output("faces", "array", faces.tobytes(), "i4", (4, 3)),
             Output("corner_uvs", "array", uvs.tobytes(), "f4", (4, 3, 2)), Output("base_color", "image/png", pixel),
-            Output("cameras", "application/json", json.dumps([camera]).encode())]
+            Output("cameras", "application/json", json.dumps([camera]).encode()),
+            Output("thumbnail", "image/png", pixel)]
 
 
 def serve(start_py: str, argv: list[str]) -> int:
