@@ -30,6 +30,7 @@ from .background import BackgroundCall
 from .engine_process import EngineProcess
 from .history import HistoryDesk
 from .job import GenerateRequest, JobState, Outcome, ask_for_kept, ask_for_new, outcome_of, read_inputs
+from .models import ModelDesk
 from .scene.results import PreparedResult, prepare_result
 from .seams import Desk, Landing
 
@@ -76,7 +77,8 @@ class Session:
         self.revision = 0                         # grows whenever there is something new to draw
         self.ended_jobs: set[str] = set()         # that ended while we waited for them
         self.history = HistoryDesk()
-        self._desks: tuple[Desk, ...] = (self.history,)
+        self.models = ModelDesk()
+        self._desks: tuple[Desk, ...] = (self.history, self.models)
 
     # --- asked for by a person ---------------------------------------------------------------------------------
     def generate(self, request: GenerateRequest) -> None:

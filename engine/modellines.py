@@ -22,11 +22,11 @@ def run_in_lines(name: str, work: Callable[[Stage], None]) -> None:
     """Run `work` as one stage, with a line for each megabyte. Raises what it raises, Cancelled when stdin closes."""
     closed = threading.Event()
     threading.Thread(target=_watch_stdin, args=(closed,), name="stdin", daemon=True).start()
-    told = [-1]
+    told: list[tuple[int, int]] = []
 
     def report(progress: StageProgress) -> None:
-        if progress.done != told[0]:
-            told[0] = progress.done
+        if told != [(progress.done, progress.total)]:
+            told[:] = [(progress.done, progress.total)]
             _write({"done": progress.done, "total": progress.total})
 
     run = Run((name,), report=report, is_cancelled=closed.is_set)

@@ -126,9 +126,9 @@ class ModelKeeper:
 
     # --- requests ----------------------------------------------------------------------------------------------
     def list(self) -> ModelList:
-        """As known now. Looks again, what makes news: files may have come from elsewhere."""
+        """As known now, and not complete: it looks again, since files may have come from elsewhere; news follow."""
         self._look()
-        return self._list
+        return replace(self._list, complete=False)
 
     def begin(self, message: FetchModel | VerifyModel | RemoveModel) -> ModelProgress:
         """Start a task, or tell of it when it is under way. Raises BadSettings, Conflict."""
@@ -289,9 +289,8 @@ class ModelKeeper:
             "Repair the engine's environment, then restart the engine.")))
 
     def _set_list(self, found: ModelList) -> None:
-        if found != self._list:
-            self._list = found
-            self._tell(found)
+        self._list = found
+        self._tell(found)
 
 
 def _error_of(given: Any) -> ErrorInfo:
