@@ -1,13 +1,19 @@
 """What is asked of a job and what is known of it while it runs. No bpy."""
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ..bridge.folders import collect_view_folder
 from ..bridge.messages import JobInfo, Progress
-from ..bridge.settings import ViewsSettings
 from .scene.results import Placement, PreparedResult
+
+if TYPE_CHECKING:
+    from ..bridge.client import Client
 
 # In the order they are gone through. In all but "idle" something is under way.
 PHASES = ("idle", "reading", "engine", "sending", "queued", "running", "fetching", "placing")
@@ -39,13 +45,23 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """folder: absolute. scene_name: where the result goes (if the scene is still there)."""
+    """folder: absolute. settings: the dataclass of the method. scene_name: where the result goes (if the scene is still
+    there). kept: a job that the engine has already; then folder and settings are not looked at: its result is fetched,
+    or, with `changes` of its settings, it is run again.
+    """
 
     folder: Path
-    settings: ViewsSettings
+    settings: Any
     placement: Placement
     scene_name: str = ""
     method: str = "views"
+    kept: str = ""
+    changes: Mapping[str, Any] | None = None
+
+
+def read_inputs(request: GenerateRequest) -> dict[str, Path]:
+    """Label -> file, of what is uploaded. Raises BadFolder."""
+    return collect_view_folder(request.folder)
 
 
 @dataclass
@@ -116,3 +132,20 @@ def describe(job: JobState) -> tuple[float | None, str]:
         counts = f"{job.done_bytes / MEGABYTE:.1f} of {job.total_bytes / MEGABYTE:.1f} MB"
         return job.done_bytes / job.total_bytes, f"{PHASE_LABELS[job.phase]}: {counts}"
     return None, job.waiting_for or PHASE_LABELS[job.phase]
+
+
+def ask_for_new(request: GenerateRequest, inputs: Mapping[str, Path]) -> Callable[[Client], str]:
+    """What submits it, to a client that is connected; it returns the job's id."""
+    return lambda client: client.submit(request.method, dataclasses.asdict(request.settings), inputs,
+                                        label=request.placement.name or None)
+
+
+def ask_for_kept(request: GenerateRequest) -> Callable[[Client], str]:
+    """What fetches the result of a job that there is, or runs that once more; it returns the job's id."""
+    def ask(client: Client) -> str:
+        if request.changes is not None:
+            return client.rerun(request.kept, request.changes)
+        client.fetch(request.kept)
+        return request.kept
+
+    return ask

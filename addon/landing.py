@@ -25,7 +25,7 @@ class SceneLanding:
 
     def land(self, prepared: PreparedResult, request: GenerateRequest) -> str:
         """Place it in the scene it was asked for (the open one, if that is gone), and push one undo step."""
-        scene, view_layer = _scene_for(request.scene_name)
+        scene, view_layer = scene_for(request.scene_name)
         try:
             made = place_result(prepared, bpy.data, scene, view_layer)
         except BridgeError:
@@ -34,11 +34,12 @@ class SceneLanding:
             log.exception("placing the result of %s", request.folder)
             raise InternalError(f"Blender could not take the result: {error}.",
                                 "Blender's terminal says more. The scene is as it was.") from error
-        _push_undo(f"Slipcast {made.name}")
+        push_undo(f"Slipcast {made.name}")
         return made.name
 
 
-def _scene_for(name: str) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
+def scene_for(name: str) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
+    """The scene of that name, else the open one; and the view layer to select in."""
     context = bpy.context
     scene = bpy.data.scenes.get(name) or context.scene
     if scene == context.scene:
@@ -46,7 +47,8 @@ def _scene_for(name: str) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
     return scene, scene.view_layers[0]
 
 
-def _push_undo(message: str) -> None:
+def push_undo(message: str) -> None:
+    """One undo step, also from a timer."""
     windows = bpy.context.window_manager.windows
     if bpy.context.window is None and len(windows):  # as in a timer
         with bpy.context.temp_override(window=windows[0]):

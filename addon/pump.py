@@ -15,7 +15,7 @@ import bpy
 
 from ..bridge.connection import Connection
 from ..bridge.errors import InternalError
-from . import preferences
+from . import history_view, pending, preferences
 from .engine_process import EngineProcess
 from .job import Outcome
 from .landing import SceneLanding
@@ -74,6 +74,7 @@ def wait_for_job(show: Callable[[Session], None]) -> Outcome:
     try:
         while waiting.job is not None:
             waiting.pump(BUDGET_S)
+            pending.note(waiting)
             show(waiting)
             time.sleep(HEADLESS_TICK_S)
     except KeyboardInterrupt:
@@ -85,10 +86,21 @@ def wait_for_job(show: Callable[[Session], None]) -> Outcome:
     return waiting.outcome
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Pump until `condition` holds or nothing is under way any more. For Blender without a window only."""
+    waiting = session()
+    while not condition() and waiting.busy:
+        waiting.pump(BUDGET_S)
+        time.sleep(HEADLESS_TICK_S)
+    history_view.sync(waiting.history)
+
+
 def _tick() -> float | None:
     if _session is None:
         return None
     busy = _session.pump(BUDGET_S)
+    pending.note(_session)
+    history_view.sync(_session.history)
     _redraw(_session.revision, last=not busy)
     return TICK_S if busy else None
 

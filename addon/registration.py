@@ -1,14 +1,16 @@
 """What is registered with Blender, in order; taken back in the opposite order."""
 from __future__ import annotations
 
-from . import cli, preferences, properties, pump
-from .operators import engine, errors, generate, render_size, render_views, tweak
+from . import cli, history_view, preferences, properties, pump
+from .operators import engine, errors, generate, history, models, render_size, render_views, tweak
+from .panels import history as history_panel
 from .panels import main
+from .panels import models as models_panel
 from .panels import render_views as views_panel
 from .panels import tweak as tweak_panel
 
-MODULES = (preferences, properties, pump, generate, engine, errors, render_size, render_views, tweak, main,
-           views_panel, tweak_panel, cli)
+MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, render_size,
+           render_views, tweak, main, views_panel, tweak_panel, history_panel, models_panel, cli)
 
 
 def register() -> None:

@@ -1,12 +1,11 @@
 """The one engine, client and job of this Blender: a plain object that moves on when it is pumped. No bpy."""
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..bridge import VERSION
 from ..bridge.connection import Connection
@@ -26,12 +25,14 @@ from ..bridge.events import (
     TurnedDown,
     Uploading,
 )
-from ..bridge.folders import collect_view_folder
 from ..bridge.messages import EngineState, JobInfo
 from .background import BackgroundCall
 from .engine_process import EngineProcess
-from .job import GenerateRequest, JobState, Outcome, outcome_of
+from .history import HistoryDesk
+from .job import GenerateRequest, JobState, Outcome, ask_for_kept, ask_for_new, outcome_of, read_inputs
+from .models import ModelDesk
 from .scene.results import PreparedResult, prepare_result
+from .seams import Desk, Landing
 
 if TYPE_CHECKING:
     from ..bridge.client import Client
@@ -43,18 +44,6 @@ CANCEL_TIMEOUT_S = 8.0   # the engine kills a job 1 s after a cancel; beyond thi
 LOST_TIMEOUT_S = 30.0    # an engine whose process runs but that has not answered for so long is given up
 CLOSE_PATIENCE_S = 0.3   # for a cancel to reach the engine when Blender closes
 START_AGAIN = "Press Generate to start it again."
-
-
-class Landing(Protocol):
-    """The scene's side of a finished job (landing.py; tests bring their own)."""
-
-    def why_not_now(self) -> str:
-        """Why nothing can be put into the scene at this moment; empty when it can."""
-        ...
-
-    def land(self, prepared: PreparedResult, request: GenerateRequest) -> str:
-        """Put it there, as one undo step; the object's name. Raises BridgeError and leaves the scene as it was."""
-        ...
 
 
 class Session:
@@ -73,7 +62,7 @@ class Session:
         self._found = False                       # the engine ran already when we came
         self._retiring = False                    # the engine was asked to end and has not ended yet
         self._reading: BackgroundCall[dict[str, Path]] | None = None
-        self._inputs: dict[str, Path] | None = None
+        self._ask: Callable[[Client], str] | None = None   # the job, once the engine answers; its id
         self._preparing: BackgroundCall[PreparedResult] | None = None
         self._prepared: PreparedResult | None = None
         self._info: JobInfo | None = None
@@ -86,6 +75,10 @@ class Session:
         self.error: BridgeError | None = None     # how the last job, or the last start of the engine, failed
         self.outcome: Outcome | None = None       # how the last job ended well
         self.revision = 0                         # grows whenever there is something new to draw
+        self.ended_jobs: set[str] = set()         # that ended while we waited for them
+        self.history = HistoryDesk()
+        self.models = ModelDesk()
+        self._desks: tuple[Desk, ...] = (self.history, self.models)
 
     # --- asked for by a person ---------------------------------------------------------------------------------
     def generate(self, request: GenerateRequest) -> None:
@@ -98,7 +91,10 @@ class Session:
         self.start_engine()
         self.outcome = None
         self.job = JobState(request, time.monotonic())
-        self._reading = BackgroundCall(lambda: collect_view_folder(request.folder), "read-folder")
+        if request.kept:
+            self.job.phase, self._ask = "engine", ask_for_kept(request)
+        else:
+            self._reading = BackgroundCall(lambda: read_inputs(request), "read-folder")
 
     def cancel(self) -> None:
         """Stop the job, wherever it is; a result that is here but not yet in the scene is dropped."""
@@ -107,7 +103,8 @@ class Session:
             return
         job.cancelling_since_s = time.monotonic()
         self.revision += 1
-        if job.job and self._client is not None and job.phase != "placing":
+        kept_is_done = job.phase == "fetching" and job.request.kept and job.request.changes is None
+        if job.job and self._client is not None and job.phase != "placing" and not kept_is_done:
             self._client.cancel(job.job)
         else:
             self._end(Cancelled("Cancelled."))
@@ -136,6 +133,7 @@ class Session:
         if self.job is not None and self._process is not None and self._process.is_ours and not self._process.stays:
             self._cancel_and_wait()  # else the next engine would do the job, for nobody
         self._drop_client()
+        self.history.close()
         if self._process is not None:
             self._process.close()
         self._process, self.job, self.engine, self._retiring = None, None, "off", False
@@ -156,7 +154,8 @@ class Session:
     @property
     def busy(self) -> bool:
         """Whether there is anything to pump for."""
-        return self.job is not None or self.engine in ("starting", "stopping") or self._retiring
+        return (self.job is not None or self.engine in ("starting", "stopping") or self._retiring
+                or any(desk.busy for desk in self._desks))
 
     def pump(self, budget_s: float) -> bool:
         """Handle what has happened, for about `budget_s`; placing a result is one step that may take longer.
@@ -167,6 +166,7 @@ class Session:
         try:
             self._watch_engine()
             self._drain(deadline)
+            self._serve_desks()
             if self.job is not None:
                 self._advance(self.job)
         except BridgeError as error:
@@ -182,6 +182,14 @@ class Session:
             self.revision += 1
             if time.perf_counter() >= deadline:
                 return
+
+    def _serve_desks(self) -> None:
+        for desk in self._desks:
+            if self._client is not None and self._connected:
+                desk.advance(self._client)
+            elif self.engine in ("off", "failed") and not self._retiring and desk.busy:
+                desk.give_up()
+                self.revision += 1
 
     def _start_process(self) -> None:
         try:
@@ -256,6 +264,8 @@ class Session:
                                  START_AGAIN))
 
     def _handle(self, event: Event) -> None:
+        if any(desk.handle(event) for desk in self._desks):
+            return
         match event:
             case Connected(welcome=welcome):
                 self._on_connected(welcome.version)
@@ -333,14 +343,14 @@ class Session:
         """The steps that are ours, not the engine's."""
         if self._reading is not None and self._reading.done:
             reading, self._reading = self._reading, None
-            self._inputs = reading.result()
+            self._ask = ask_for_new(job.request, reading.result())
             job.phase = "engine"
             self.revision += 1
-        if self._inputs is not None and self._client is not None and self._connected:
+        if self._ask is not None and self._client is not None and self._connected:
             self._check_version()
-            inputs, self._inputs = self._inputs, None
-            job.job = self._client.submit(job.request.method, dataclasses.asdict(job.request.settings), inputs)
-            job.phase = "sending"
+            ask, self._ask = self._ask, None
+            job.job = ask(self._client)
+            job.phase = "sending" if not job.request.kept else "queued"
         if self._preparing is not None and self._preparing.done:
             preparing, self._preparing = self._preparing, None
             self._prepared = preparing.result()
@@ -369,7 +379,9 @@ class Session:
         if error is not None:
             self.error = error
             log.info("job ended: %s", error)
-        self.job = self._reading = self._inputs = self._preparing = self._prepared = self._info = None
+        if self.job is not None:
+            self.ended_jobs.add(self.job.job)
+        self.job = self._reading = self._ask = self._preparing = self._prepared = self._info = None
         self.revision += 1
 
     def _drop_client(self) -> None:
@@ -377,6 +389,8 @@ class Session:
         self._connected, self._lost_since_s = False, None
         if client is not None:
             client.close()
+            for desk in self._desks:
+                desk.down()
 
 
 def _failed_to_start(why: str) -> EngineFailed:

@@ -30,6 +30,7 @@ from .messages import (
     Subscribe,
     Welcome,
 )
+from .modeltalk import ModelTalk
 from .post import Answer, Post
 from .sending import Order, Sender
 
@@ -61,6 +62,7 @@ class Conversation:
         self._followed: dict[str, _Followed] = {}
         self._sender = Sender(post, self._ask, self._accepted)
         self._fetcher = Fetcher(post)
+        self.models = ModelTalk(post, self._ask)
 
     # --- what the user wants ----------------------------------------------------------------------------------------
     def submit(self, order: Order) -> None:
@@ -103,6 +105,7 @@ class Conversation:
             self.subscribe(job)
         self._sender.on_up()
         self._fetcher.on_up()
+        self.models.on_up()
 
     def on_down(self) -> None:
         self._post.up = False
@@ -125,6 +128,8 @@ class Conversation:
             self._on_preview(message, envelope.frames)
         elif isinstance(message, Error):
             log.warning("the engine says [%s] %s %s", message.code, message.message, message.hint)
+        else:
+            self.models.on_message(message)
 
     def on_blob(self, envelope: Envelope) -> None:
         if not self._sender.on_blob(envelope.message, envelope.re):

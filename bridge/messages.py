@@ -1,9 +1,10 @@
-"""Every message of protocol version 2: one frozen dataclass each. docs/protocol.md is the prose to it.
+"""Every message of protocol version 3: one frozen dataclass each. docs/protocol.md is the prose to it.
 
 Two sockets: `ctl` for everything small, `blob` for bytes in bulk. A client talks on both; each request has an id
 that its reply carries back (the envelope's `id` and `re`, see codec.py). Unless a docstring says otherwise a request
 is answered by exactly one reply or one Error, and a reply to a request that nobody waits for is dropped.
 All times are seconds; `*_s` of a day are Unix time. Hashes are lower-case hex sha256.
+The messages about models are in model_messages.py.
 """
 from __future__ import annotations
 

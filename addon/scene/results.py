@@ -81,7 +81,7 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
     Raises BadImage or BadMesh, and what bpy raises for a scene that cannot be written to.
     """
     name = prepared.placement.name
-    with _all_or_nothing(data):
+    with all_or_nothing(data):
         mesh = build_mesh(data.meshes, name, prepared.vertices, prepared.faces, prepared.corner_uvs)
         image = pack_png(data.images, f"{name} Base Color", prepared.base_color_png)
         mesh.materials.append(textured_material(data.materials, name, image))
@@ -89,7 +89,7 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
         made.location = prepared.placement.base
         for key, value in prepared.properties.items():
             made[key] = value
-        collection = _slipcast_collection(data, scene)
+        collection = slipcast_collection(data, scene)
         collection.objects.link(made)
         if prepared.cameras:
             _add_cameras(data, prepared, made, collection)
@@ -174,7 +174,7 @@ def _json(result: Result, name: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def _slipcast_collection(data: bpy.types.BlendData, scene: bpy.types.Scene) -> bpy.types.Collection:
+def slipcast_collection(data: bpy.types.BlendData, scene: bpy.types.Scene) -> bpy.types.Collection:
     """The scene's own collection "Slipcast" (another scene of the file may have one, too)."""
     for found in scene.collection.children_recursive:
         if found.name.partition(".")[0] == COLLECTION_NAME and found.library is None:
@@ -195,9 +195,9 @@ def _select_only(made: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> Non
 
 
 @contextmanager
-def _all_or_nothing(data: bpy.types.BlendData) -> Iterator[None]:
+def all_or_nothing(data: bpy.types.BlendData) -> Iterator[None]:
     """Remove what was added to `data` inside the block when the block raises."""
-    kinds = (data.objects, data.collections, data.cameras, data.meshes, data.materials, data.images)
+    kinds = (data.objects, data.collections, data.cameras, data.curves, data.meshes, data.materials, data.images)
     before = [{block.as_pointer() for block in kind} for kind in kinds]
     try:
         yield

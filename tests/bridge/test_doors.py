@@ -110,7 +110,7 @@ NONSENSE = [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"v":3,"ty
             b'{"v":3,"type":"cancel","id":"a","body":{"job":"../../x"}}', b'{"v":3,"type":"get","id":"a","body":{}}',
             b'{"v":3,"type":"put","id":"a","body":{"sha256":"../../../etc/passwd","size":1}}',
             b'{"v":3,"type":"put","id":"a","body":{"sha256":"' + b"ab" * 32 + b'","size":-1}}',
-            b'{"v":3,"type":"ping","id":"a","body":{"x":1}}', b'{"v":3,"type":"ping","id":"a"}']
+            b'{"v":3,"type":"ping","id":"a","body":{"x":1}}', b'{"v":4,"type":"ping","id":"a"}']
 
 
 @pytest.mark.parametrize("which", ["ctl", "blob"])

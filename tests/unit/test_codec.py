@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipcast.bridge import PROTOCOL_VERSION, messages
+from slipcast.bridge import PROTOCOL_VERSION, messages, model_messages
 from slipcast.bridge.arrays import describe_buffer, sha256_hex
 from slipcast.bridge.codec import (
     BLOB_FROM_CLIENT,
@@ -45,10 +45,12 @@ NAMED = {
     "source": st.text(hex_digits, min_size=32, max_size=32),
     "before": st.text(hex_digits, min_size=32, max_size=32),
     "sha256": st.text(hex_digits, min_size=64, max_size=64),
+    "model": st.from_regex(r"\A[a-z0-9][a-z0-9_-]{0,39}\Z"),
     "label": st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
 }
 CHOSEN = {(JobInfo, "state"): st.sampled_from(messages.JOB_STATES),
-          (messages.EngineState, "state"): st.sampled_from(["starting", "ready", "failed"])}
+          (messages.EngineState, "state"): st.sampled_from(["starting", "ready", "failed"]),
+          (model_messages.ModelProgress, "state"): st.sampled_from(["running", "done", "failed", "cancelled"])}
 
 
 def values_of(hint: Any, name: str) -> st.SearchStrategy[Any]:
@@ -98,8 +100,9 @@ def test_every_message_survives_the_way_there(sent: Envelope):
 
 
 def test_every_message_of_messages_py_has_a_socket_that_takes_it():
-    nouns = {"Limits", "BufferSpec", "InputRef", "Artefact", "ErrorInfo"}       # parts of messages
-    kinds = {name for name, kind in vars(messages).items() if dataclasses.is_dataclass(kind)} - nouns
+    nouns = {"Limits", "BufferSpec", "InputRef", "Artefact", "ErrorInfo", "ModelInfo"}       # parts of messages
+    known = {**vars(messages), **vars(model_messages)}
+    kinds = {name for name, kind in known.items() if dataclasses.is_dataclass(kind)} - nouns
     assert {kind.__name__ for kind in ALL.values()} == kinds
 
 
