@@ -59,7 +59,8 @@ def registry(kinds: Iterable[type]) -> dict[str, type]:
 
 
 CTL_FROM_CLIENT = registry((messages.Hello, messages.Submit, messages.Rerun, messages.Subscribe, messages.Get,
-                            messages.ListJobs, messages.Cancel, messages.Forget, messages.Ping, messages.Shutdown))
+                            messages.ListJobs, messages.Cancel, messages.FinishEarly, messages.Forget, messages.Ping,
+                            messages.Shutdown))
 CTL_FROM_ENGINE = registry((messages.Welcome, messages.NeedBlobs, messages.JobInfo, messages.JobList,
                             messages.EngineState, messages.Progress, messages.Preview, messages.Error, messages.Pong,
                             messages.Goodbye))

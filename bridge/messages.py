@@ -1,4 +1,4 @@
-"""Every message of protocol version 2: one frozen dataclass each. docs/protocol.md is the prose to it.
+"""Every message of protocol version 3: one frozen dataclass each. docs/protocol.md is the prose to it.
 
 Two sockets: `ctl` for everything small, `blob` for bytes in bulk. A client talks on both; each request has an id
 that its reply carries back (the envelope's `id` and `re`, see codec.py). Unless a docstring says otherwise a request
@@ -73,7 +73,8 @@ class JobInfo:
     """Engine -> client: all there is to know of a job. Reply to Submit, Get, Subscribe and Cancel, and sent to
     subscribers at every change of state. Newest per job wins: `revision` only grows.
 
-    summary (when done): method, device, seconds, stages [[name, seconds], ...], vertices, faces, warnings [text, ...].
+    summary (when done): method, device, seconds, stages [[name, seconds], ...], vertices, faces, warnings [text, ...],
+    finished_early (true where FinishEarly cut a stage short).
     label: what a person calls the input. licence: of the model that made the result; "" where no model did.
     seed: None where the method has none. bytes: of inputs and artefacts together.
     """
@@ -156,6 +157,14 @@ class ListJobs:
 class Cancel:
     """Stop this job and no other. Reply at once: JobInfo in state cancelling, cancelled, or, if it had ended,
     unchanged."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class FinishEarly:
+    """The mesh is good enough: the running attempt of this job shall better it no more, but texture it and end as usual.
+    Reply at once: JobInfo, as the job is now. A job that does not run is left as it is."""
 
     job: str
 

@@ -31,6 +31,7 @@ from ...bridge.messages import (
     EngineState,
     Error,
     ErrorInfo,
+    FinishEarly,
     Forget,
     Get,
     Goodbye,
@@ -84,8 +85,8 @@ class Frontend:
         self._running = True
         self._handlers: dict[type, Callable[[bytes, Any], Any]] = {
             Hello: self._hello, Submit: self._submit, Rerun: self._rerun, Subscribe: self._subscribe, Get: self._get,
-            ListJobs: self._list, Cancel: self._cancel, Forget: self._forget, Ping: lambda peer, message: Pong(),
-            Shutdown: self._shutdown}
+            ListJobs: self._list, Cancel: self._cancel, FinishEarly: self._finish_early, Forget: self._forget,
+            Ping: lambda peer, message: Pong(), Shutdown: self._shutdown}
 
     def run(self, link: WorkerLink, supervisor: Supervisor) -> None:
         """Serve until stop() or a client's Shutdown."""
@@ -288,6 +289,9 @@ class Frontend:
 
     def _cancel(self, peer: bytes, message: Cancel) -> JobInfo:
         return self._supervisor.cancel(message.job)
+
+    def _finish_early(self, peer: bytes, message: FinishEarly) -> JobInfo:
+        return self._supervisor.finish_early(message.job)
 
     def _forget(self, peer: bytes, message: Forget) -> JobList:
         self._delete(sha256 for sha256 in self._table.forget(message.job) if sha256 not in self._pinned)
