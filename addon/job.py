@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,18 +35,21 @@ STAGE_LABELS = {
     "unwrap": "Unwrapping",
     "bake": "Baking the texture",
 }
+LAST_STAGES = ("unwrap", "bake", "score", "turntable")   # in which the mesh is not bettered any more
 MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """folder: absolute. scene_name: where the result goes (if the scene is still there)."""
+    """folder: absolute. scene_name: where the result goes (if the scene is still there). inputs: label -> content of
+    what is sent beside the folder."""
 
     folder: Path
     settings: ViewsSettings
     placement: Placement
     scene_name: str = ""
     method: str = "views"
+    inputs: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,10 +66,27 @@ class JobState:
     cancelling_since_s: float | None = None
     waiting_for: str = ""                  # why a result is not placed yet
     previews: int = 0
+    finishing: bool = False                # the mesh was found good enough
+    keep: bool = False                     # of a cancelled job: its last state stays in the scene
 
     @property
     def cancelling(self) -> bool:
         return self.cancelling_since_s is not None
+
+    @property
+    def why_not_finish_early(self) -> str:
+        """Why "good enough" cannot be said at this moment, in words; "" when it can."""
+        if self.phase != "running" or not self.previews:
+            return "There is no mesh yet that could be good enough"
+        if self.cancelling:
+            return "The job is being cancelled"
+        if self.finishing or self.progress is not None and self.progress.stage in LAST_STAGES:
+            return "The mesh is being finished already"
+        return ""
+
+    @property
+    def may_finish_early(self) -> bool:
+        return not self.why_not_finish_early
 
 
 @dataclass(frozen=True)
@@ -111,7 +132,8 @@ def describe(job: JobState) -> tuple[float | None, str]:
         return None, "Cancelling"
     if job.phase == "running" and job.progress is not None:
         total = job.progress.total
-        return (job.progress.done / total if total else None), stage_label(job.progress)
+        words = f"Finishing: {stage_label(job.progress)}" if job.finishing else stage_label(job.progress)
+        return (job.progress.done / total if total else None), words
     if job.phase in ("sending", "fetching") and job.total_bytes:
         counts = f"{job.done_bytes / MEGABYTE:.1f} of {job.total_bytes / MEGABYTE:.1f} MB"
         return job.done_bytes / job.total_bytes, f"{PHASE_LABELS[job.phase]}: {counts}"

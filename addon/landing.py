@@ -8,6 +8,7 @@ import bpy
 from ..bridge.errors import BridgeError, InternalError
 from .job import GenerateRequest
 from .scene.results import PreparedResult, place_result
+from .scene.undo import push_undo
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class SceneLanding:
             log.exception("placing the result of %s", request.folder)
             raise InternalError(f"Blender could not take the result: {error}.",
                                 "Blender's terminal says more. The scene is as it was.") from error
-        _push_undo(f"Slipcast {made.name}")
+        push_undo(f"Slipcast {made.name}")
         return made.name
 
 
@@ -44,12 +45,3 @@ def _scene_for(name: str) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
     if scene == context.scene:
         return scene, context.view_layer
     return scene, scene.view_layers[0]
-
-
-def _push_undo(message: str) -> None:
-    windows = bpy.context.window_manager.windows
-    if bpy.context.window is None and len(windows):  # as in a timer
-        with bpy.context.temp_override(window=windows[0]):
-            bpy.ops.ed.undo_push(message=message)
-    else:
-        bpy.ops.ed.undo_push(message=message)

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..bridge import VERSION
 from ..bridge.connection import Connection
@@ -32,6 +32,7 @@ from .background import BackgroundCall
 from .engine_process import EngineProcess
 from .job import GenerateRequest, JobState, Outcome, outcome_of
 from .scene.results import PreparedResult, prepare_result
+from .seams import Follower, Landing, Nobody
 
 if TYPE_CHECKING:
     from ..bridge.client import Client
@@ -45,25 +46,15 @@ CLOSE_PATIENCE_S = 0.3   # for a cancel to reach the engine when Blender closes
 START_AGAIN = "Press Generate to start it again."
 
 
-class Landing(Protocol):
-    """The scene's side of a finished job (landing.py; tests bring their own)."""
-
-    def why_not_now(self) -> str:
-        """Why nothing can be put into the scene at this moment; empty when it can."""
-        ...
-
-    def land(self, prepared: PreparedResult, request: GenerateRequest) -> str:
-        """Put it there, as one undo step; the object's name. Raises BridgeError and leaves the scene as it was."""
-        ...
-
-
 class Session:
     """Owns the engine process, the client and the one job. All methods are for the main thread and return at once;
     things move on in pump(). Panels read `engine`, `devices`, `engine_why`, `job`, `error` and `outcome`."""
 
     def __init__(self, make_process: Callable[[], EngineProcess], connect: Callable[[Connection], Client],
-                 landing: Landing) -> None:
-        """make_process: from the preferences as they are now; may raise EngineNotFound. connect: a started Client."""
+                 landing: Landing, live: Follower | None = None) -> None:
+        """make_process: from the preferences as they are now; may raise EngineNotFound. connect: a started Client.
+        live: shows the mesh of the running job."""
+        self._live = live or Nobody()
         self._make_process, self._connect, self._landing = make_process, connect, landing
         self._process: EngineProcess | None = None
         self._client: Client | None = None
@@ -72,8 +63,8 @@ class Session:
         self._lost_since_s: float | None = None   # since when an engine that was there does not answer
         self._found = False                       # the engine ran already when we came
         self._retiring = False                    # the engine was asked to end and has not ended yet
-        self._reading: BackgroundCall[dict[str, Path]] | None = None
-        self._inputs: dict[str, Path] | None = None
+        self._reading: BackgroundCall[dict[str, Path | bytes]] | None = None
+        self._inputs: dict[str, Path | bytes] | None = None
         self._preparing: BackgroundCall[PreparedResult] | None = None
         self._prepared: PreparedResult | None = None
         self._info: JobInfo | None = None
@@ -85,6 +76,7 @@ class Session:
         self.job: JobState | None = None
         self.error: BridgeError | None = None     # how the last job, or the last start of the engine, failed
         self.outcome: Outcome | None = None       # how the last job ended well
+        self.kept = ""                            # the object that holds the last state of a job that ended badly
         self.revision = 0                         # grows whenever there is something new to draw
 
     # --- asked for by a person ---------------------------------------------------------------------------------
@@ -96,15 +88,27 @@ class Session:
         if self.job is not None:
             raise Conflict("A job is already under way.", "Wait for it, or cancel it.")
         self.start_engine()
-        self.outcome = None
+        self.outcome, self.kept = None, ""
         self.job = JobState(request, time.monotonic())
-        self._reading = BackgroundCall(lambda: collect_view_folder(request.folder), "read-folder")
+        self._reading = BackgroundCall(lambda: {**collect_view_folder(request.folder), **request.inputs}, "read-folder")
 
-    def cancel(self) -> None:
-        """Stop the job, wherever it is; a result that is here but not yet in the scene is dropped."""
+    def finish_early(self) -> None:
+        """The running job's mesh is good enough: go on to its texture."""
+        job = self.job
+        if job is not None and job.may_finish_early and self._client is not None:
+            job.finishing = True
+            self._client.finish_early(job.job)
+            self.revision += 1
+
+    def cancel(self, keep: bool = False) -> None:
+        """Stop the job, wherever it is; a result that is here but not yet in the scene is dropped.
+
+        keep: the last state of the live mesh stays in the scene.
+        """
         job = self.job
         if job is None or job.cancelling:
             return
+        job.keep = keep
         job.cancelling_since_s = time.monotonic()
         self.revision += 1
         if job.job and self._client is not None and job.phase != "placing":
@@ -136,6 +140,7 @@ class Session:
         if self.job is not None and self._process is not None and self._process.is_ours and not self._process.stays:
             self._cancel_and_wait()  # else the next engine would do the job, for nobody
         self._drop_client()
+        self._live.end()
         if self._process is not None:
             self._process.close()
         self._process, self.job, self.engine, self._retiring = None, None, "off", False
@@ -169,6 +174,7 @@ class Session:
             self._drain(deadline)
             if self.job is not None:
                 self._advance(self.job)
+                self._live.pump()
         except BridgeError as error:
             self._end(error)
         return self.busy
@@ -276,8 +282,9 @@ class Session:
                 self._on_job_info(info, job)
             case Progressed(progress=progress) if progress.job == job.job:
                 job.phase, job.progress = "running", progress
-            case Previewed(preview=preview) if preview.job == job.job:
+            case Previewed(preview=preview, frames=frames) if preview.job == job.job:
                 job.previews += 1
+                self._live.take(preview, frames)
             case Fetching(job=job.job, done_bytes=done, total_bytes=total):
                 job.phase, job.done_bytes, job.total_bytes = "fetching", done, total
             case Finished(result=result) if result.info.job == job.job:
@@ -341,6 +348,7 @@ class Session:
             inputs, self._inputs = self._inputs, None
             job.job = self._client.submit(job.request.method, dataclasses.asdict(job.request.settings), inputs)
             job.phase = "sending"
+            self._live.begin(job.job, job.request.method, job.request.placement, job.request.scene_name)
         if self._preparing is not None and self._preparing.done:
             preparing, self._preparing = self._preparing, None
             self._prepared = preparing.result()
@@ -360,6 +368,7 @@ class Session:
             self.revision += why_not != job.waiting_for
             job.waiting_for = why_not
             return
+        self._live.end()
         name = self._landing.land(prepared, job.request)
         assert self._info is not None
         self.outcome = outcome_of(self._info, prepared, job, name)
@@ -369,6 +378,8 @@ class Session:
         if error is not None:
             self.error = error
             log.info("job ended: %s", error)
+        spoilt = error is not None and not isinstance(error, Cancelled)
+        self.kept = self._live.end(keep=self.job is not None and (spoilt or self.job.keep)) or self.kept
         self.job = self._reading = self._inputs = self._preparing = self._prepared = self._info = None
         self.revision += 1
 

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,12 +33,14 @@ class Placement:
     name: of the object. base: (3,) world, where the centre of its bottom goes.
     target_size: longest side in scene units; 0 keeps the size that the cameras have it in.
     import_cameras: make a Blender camera of each view, too.
+    in_place: where and as large as the views have it, whatever base and target_size say: they were made in this scene.
     """
 
     name: str
     base: tuple[float, float, float] = (0.0, 0.0, 0.0)
     target_size: float = 0.0
     import_cameras: bool = False
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     vertices, faces = _array(result, "vertices"), _array(result, "faces")
     corner_uvs = _array(result, "corner_uvs")
     check_mesh_arrays(vertices, faces, corner_uvs)
-    scale, bottom = _scale_and_bottom(vertices, placement.target_size)
+    scale, bottom = _scale_and_bottom(vertices, 0.0 if placement.in_place else placement.target_size)
+    if placement.in_place:
+        placement = replace(placement, base=(float(bottom[0]), float(bottom[1]), float(bottom[2])))
     local = ((vertices.astype(np.float64) - bottom) * scale).astype(np.float32)
     world_from_views = np.eye(4)
     world_from_views[:3, :3] *= scale
@@ -89,7 +93,7 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
         made.location = prepared.placement.base
         for key, value in prepared.properties.items():
             made[key] = value
-        collection = _slipcast_collection(data, scene)
+        collection = slipcast_collection(data, scene)
         collection.objects.link(made)
         if prepared.cameras:
             _add_cameras(data, prepared, made, collection)
@@ -174,7 +178,7 @@ def _json(result: Result, name: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def _slipcast_collection(data: bpy.types.BlendData, scene: bpy.types.Scene) -> bpy.types.Collection:
+def slipcast_collection(data: bpy.types.BlendData, scene: bpy.types.Scene) -> bpy.types.Collection:
     """The scene's own collection "Slipcast" (another scene of the file may have one, too)."""
     for found in scene.collection.children_recursive:
         if found.name.partition(".")[0] == COLLECTION_NAME and found.library is None:

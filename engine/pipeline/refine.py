@@ -213,8 +213,8 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
     parted. With freedom.keep_topology any mesh will do, and it keeps its faces and the order of its vertices.
     freedom: what may move. Vertices of weight 0 move by exactly 0.
     views, masks: as for the hull; views whose mask has confidence 0 say nothing.
-    preview: called with the current state, at most twice a second. Progress counts iterations, with the loss. Ends early
-    with the current state when the person finds it good enough (Stage.is_enough).
+    preview: called with the current state, at most twice a second. Progress counts iterations, with the loss. Ends
+    early with the current state when the person finds it good enough (Stage.is_enough).
     On the CPU the same input and seed give the same mesh, as long as the iterations end before the time does.
     Raises BadMesh, Cancelled (the last good state has then been given to `preview`).
     """

@@ -50,6 +50,9 @@ class FakeClient:
         if job == JOB:
             self.events.append(Failed(JOB, Cancelled("Cancelled during hull.")))
 
+    def finish_early(self, job: str) -> None:
+        self.asked.append(("finish_early", job))
+
     def shutdown(self) -> None:
         self.asked.append(("shutdown",))
 
