@@ -5,9 +5,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..bridge.messages import JobInfo, Progress
-from ..bridge.settings import ViewsSettings
+from .scene.refine_source import RefineSource
 from .scene.results import Placement, PreparedResult
 
 # In the order they are gone through. In all but "idle" something is under way.
@@ -42,14 +43,17 @@ MEGABYTE = 1e6
 @dataclass(frozen=True)
 class GenerateRequest:
     """folder: absolute. scene_name: where the result goes (if the scene is still there). inputs: label -> content of
-    what is sent beside the folder."""
+    what is sent beside the folder. settings: the dataclass of the method. refined: the mesh that the result is given
+    back to, for method "refine"; None: the result becomes an object of its own.
+    """
 
     folder: Path
-    settings: ViewsSettings
+    settings: Any
     placement: Placement
     scene_name: str = ""
     method: str = "views"
     inputs: Mapping[str, bytes] = field(default_factory=dict)
+    refined: RefineSource | None = None
 
 
 @dataclass
@@ -103,14 +107,16 @@ class Outcome:
     warnings: tuple[str, ...] = field(default=())
 
 
-def outcome_of(info: JobInfo, prepared: PreparedResult, job: JobState, object_name: str) -> Outcome:
-    """What is told of a job that ended well; seconds are the artist's, from the press of the button."""
+def outcome_of(info: JobInfo, prepared: PreparedResult, job: JobState, object_name: str,
+               notes: tuple[str, ...] = ()) -> Outcome:
+    """What is told of a job that ended well; seconds are the artist's, from the press of the button. notes: of its
+    landing in the scene."""
     summary = info.summary
     return Outcome(
         name=job.request.placement.name, object_name=object_name, seconds=time.monotonic() - job.started_s,
         vertices=len(prepared.vertices), faces=len(prepared.faces), device=str(summary.get("device", "")),
         stages=tuple((str(name), float(seconds)) for name, seconds in summary.get("stages", ())),
-        warnings=tuple(map(str, summary.get("warnings", ()))))
+        warnings=(*map(str, summary.get("warnings", ())), *notes))
 
 
 def stage_label(progress: Progress) -> str:

@@ -10,7 +10,10 @@ from .scene.results import Placement, PreparedResult
 
 
 class Landing(Protocol):
-    """The scene's side of a finished job (landing.py; tests bring their own)."""
+    """The scene's side of a finished job (landing.py; tests bring their own). notes: what a person should know of the
+    last landing."""
+
+    notes: tuple[str, ...]
 
     def why_not_now(self) -> str:
         """Why nothing can be put into the scene at this moment; empty when it can."""

@@ -371,7 +371,7 @@ class Session:
         self._live.end()
         name = self._landing.land(prepared, job.request)
         assert self._info is not None
-        self.outcome = outcome_of(self._info, prepared, job, name)
+        self.outcome = outcome_of(self._info, prepared, job, name, self._landing.notes)
         self._end(None)
 
     def _end(self, error: BridgeError | None) -> None:

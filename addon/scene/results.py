@@ -49,6 +49,7 @@ class PreparedResult:
 
     vertices: (V, 3) float32, local to the object. faces: (F, 3) int32. corner_uvs: (F, 3, 2) float32.
     world_from_views: (4, 4) float64, the similarity that takes the views' world to Blender's.
+    views_vertices: (V, 3) float32, in the views' world, to the bit as the engine sent them.
     """
 
     placement: Placement
@@ -59,6 +60,7 @@ class PreparedResult:
     cameras: tuple[PinholeCamera, ...]
     world_from_views: np.ndarray
     properties: Mapping[str, Any]
+    views_vertices: np.ndarray | None = None
 
 
 def prepare_result(result: Result, placement: Placement, engine_version: str = "") -> PreparedResult:
@@ -75,7 +77,8 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     world_from_views[:3, 3] = np.asarray(placement.base) - scale * bottom
     cameras = tuple(map(camera_from_mapping, _json(result, "cameras"))) if placement.import_cameras else ()
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
-                          world_from_views, _properties(result, engine_version, world_from_views))
+                          world_from_views, _properties(result, engine_version, world_from_views),
+                          views_vertices=vertices)
 
 
 def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy.types.Scene,
@@ -85,7 +88,7 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
     Raises BadImage or BadMesh, and what bpy raises for a scene that cannot be written to.
     """
     name = prepared.placement.name
-    with _all_or_nothing(data):
+    with all_or_nothing(data):
         mesh = build_mesh(data.meshes, name, prepared.vertices, prepared.faces, prepared.corner_uvs)
         image = pack_png(data.images, f"{name} Base Color", prepared.base_color_png)
         mesh.materials.append(textured_material(data.materials, name, image))
@@ -199,7 +202,7 @@ def _select_only(made: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> Non
 
 
 @contextmanager
-def _all_or_nothing(data: bpy.types.BlendData) -> Iterator[None]:
+def all_or_nothing(data: bpy.types.BlendData) -> Iterator[None]:
     """Remove what was added to `data` inside the block when the block raises."""
     kinds = (data.objects, data.collections, data.cameras, data.meshes, data.materials, data.images)
     before = [{block.as_pointer() for block in kind} for kind in kinds]

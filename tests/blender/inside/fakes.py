@@ -92,7 +92,7 @@ class FakeProcess:
 
 class FakeLanding:
     def __init__(self) -> None:
-        self.why, self.landed = "", []
+        self.why, self.landed, self.notes = "", [], ()
 
     def why_not_now(self) -> str:
         return self.why
