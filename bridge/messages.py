@@ -74,7 +74,8 @@ class JobInfo:
     """Engine -> client: all there is to know of a job. Reply to Submit, Get, Subscribe and Cancel, and sent to
     subscribers at every change of state. Newest per job wins: `revision` only grows.
 
-    summary (when done): method, device, seconds, stages [[name, seconds], ...], vertices, faces, warnings [text, ...].
+    summary (when done): method, device, seconds, stages [[name, seconds], ...], vertices, faces, warnings [text, ...],
+    finished_early (true where FinishEarly cut a stage short).
     label: what a person calls the input. licence: of the model that made the result; "" where no model did.
     seed: None where the method has none. bytes: of inputs and artefacts together.
     """
@@ -157,6 +158,14 @@ class ListJobs:
 class Cancel:
     """Stop this job and no other. Reply at once: JobInfo in state cancelling, cancelled, or, if it had ended,
     unchanged."""
+
+    job: str
+
+
+@dataclass(frozen=True)
+class FinishEarly:
+    """The mesh is good enough: the running attempt of this job shall better it no more, but texture it and end as
+    usual. Reply at once: JobInfo, as the job is now. A job that does not run is left as it is."""
 
     job: str
 

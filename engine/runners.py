@@ -96,10 +96,10 @@ def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink
 
     started = time.perf_counter()
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
-              preview=lambda mesh: show_mesh(mesh, link))
+              preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
     result = generate_from_views(files, settings, run, device)
     outputs = pack_result(result)
-    return outputs, summarise("views", result, time.perf_counter() - started)
+    return outputs, summarise("views", result, time.perf_counter() - started, run.finished_early)
 
 
 def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: RunLink,
@@ -109,9 +109,9 @@ def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: R
 
     started = time.perf_counter()
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
-              preview=lambda mesh: show_mesh(mesh, link))
+              preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
     result = refine_from_views(files, settings, run, device)
-    return pack_result(result), summarise("refine", result, time.perf_counter() - started)
+    return pack_result(result), summarise("refine", result, time.perf_counter() - started, run.finished_early)
 
 
 def show_mesh(mesh: Mesh, link: RunLink) -> None:
@@ -138,10 +138,11 @@ def pack_result(result: PipelineResult) -> list[Output]:
             Output("cameras", "application/json", json.dumps(cameras, allow_nan=False).encode())]
 
 
-def summarise(method: str, result: PipelineResult, seconds: float) -> dict[str, Any]:
-    """The summary of JobInfo."""
+def summarise(method: str, result: PipelineResult, seconds: float, finished_early: bool = False) -> dict[str, Any]:
+    """The summary of JobInfo. finished_early: the person found the mesh good enough before its stages had ended."""
     mesh = result.textured.mesh
-    return {"method": method, "device": result.device, "seconds": round(seconds, 3),
+    told = {"finished_early": True} if finished_early else {}
+    return {**told, "method": method, "device": result.device, "seconds": round(seconds, 3),
             "stages": [[stage.name, round(stage.seconds, 3)] for stage in result.stages],
             "vertices": len(mesh.vertices), "faces": len(mesh.faces),
             "warnings": [text[:_WARNING_CHARS] for text in result.warnings[:_WARNINGS]]}

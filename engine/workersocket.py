@@ -18,7 +18,7 @@ from ..bridge.codec import decode, encode
 from ..bridge.errors import BridgeError
 from ..bridge.messages import Preview, Progress
 from .server.mailbox import Mailbox
-from .server.workerlink import LINK_LIMITS, TO_WORKER, Abort, Beat, Broken, Done, Start, WorkerConfig
+from .server.workerlink import LINK_LIMITS, TO_WORKER, Abort, Beat, Broken, Done, Settle, Start, WorkerConfig
 
 log = logging.getLogger(__name__)
 Buffers = Sequence[tuple[str, tuple[int, ...], bytes | memoryview]]   # dtype, shape, bytes
@@ -77,6 +77,7 @@ class RunLink:
         self._started = time.monotonic()
         self._seq = 0
         self._cancelled = threading.Event()
+        self._settled = threading.Event()
         self._progress: Progress | None = None
         self._preview: _Waiting | None = None
 
@@ -85,6 +86,13 @@ class RunLink:
 
     def cancel(self) -> None:
         self._cancelled.set()
+
+    def is_enough(self) -> bool:
+        """Whether the person finds the mesh good enough as it is."""
+        return self._settled.is_set()
+
+    def settle(self) -> None:
+        self._settled.set()
 
     def report(self, progress: StageReport) -> None:
         """Newest wins until it is sent."""
@@ -129,7 +137,7 @@ class WorkerSocket:
         self._words: deque[Any] = deque()       # in order, not to be lost
         self._jobs: queue.SimpleQueue[Start] = queue.SimpleQueue()
         self._run: RunLink | None = None
-        self._early_abort: Abort | None = None  # came between Start and begin()
+        self._early: list[Abort | Settle] = []  # came between Start and begin()
         self._previews = 0
         self._ending = False
 
@@ -144,9 +152,8 @@ class WorkerSocket:
     def begin(self, start: Start) -> RunLink:
         """The job begins; what it says to the RunLink is sent from now on."""
         self._run = run = RunLink(start, self._wake)
-        early = self._early_abort
-        if early is not None and (early.job, early.attempt) == (run.job, run.attempt):
-            run.cancel()
+        for early in list(self._early):
+            _tell(run, early)
         self._wake()
         return run
 
@@ -222,13 +229,12 @@ class WorkerSocket:
                 log.exception("the engine sent nonsense")
                 continue
             if isinstance(message, Start):
-                self._early_abort = None
+                self._early = []
                 self._jobs.put(message)
-            elif isinstance(message, Abort):
-                self._early_abort = message
-                run = self._run
-                if run is not None and (run.job, run.attempt) == (message.job, message.attempt):
-                    run.cancel()
+            elif isinstance(message, Abort | Settle):
+                self._early.append(message)
+                if self._run is not None:
+                    _tell(self._run, message)
 
     def _send_progress(self, socket: zmq.Socket[bytes], run: RunLink) -> None:
         progress = run.take_progress()
@@ -256,6 +262,15 @@ class WorkerSocket:
 def _finite(value: float | None) -> float | None:
     # A header has no NaN or infinity; a number that is none is not known.
     return value if value is not None and math.isfinite(value) else None
+
+
+def _tell(run: RunLink, message: Abort | Settle) -> None:
+    if (run.job, run.attempt) != (message.job, message.attempt):
+        return
+    if isinstance(message, Abort):
+        run.cancel()
+    else:
+        run.settle()
 
 
 def _try_send(socket: zmq.Socket[bytes], message: Any, frames: Sequence[bytes | memoryview] = ()) -> bool:

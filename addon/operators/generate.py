@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bpy.props import BoolProperty
 from bpy.types import Operator
 
 from ...bridge.errors import BadFolder, BridgeError
@@ -53,11 +54,14 @@ class SLIPCAST_OT_generate(Operator):
 
 
 class SLIPCAST_OT_cancel(Operator):
-    """Stop the job. The scene stays as it is"""
+    """Stop the job. The scene stays as it is, or keeps the last state of the live mesh"""
 
     bl_idname = "slipcast.cancel"
     bl_label = "Cancel"
-    bl_options = set()
+    bl_options = set()   # not UNDO: what is kept comes later, with its own single step
+
+    keep: BoolProperty(name="Keep the Mesh", default=False, options={"SKIP_SAVE"},
+                       description="Leave the last state of the live mesh in the scene")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -65,7 +69,7 @@ class SLIPCAST_OT_cancel(Operator):
         return pump.session().job is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        pump.session().cancel()
+        pump.session().cancel(self.keep)
         return {"FINISHED"}
 
 

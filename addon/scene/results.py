@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,12 +33,14 @@ class Placement:
     name: of the object. base: (3,) world, where the centre of its bottom goes.
     target_size: longest side in scene units; 0 keeps the size that the cameras have it in.
     import_cameras: make a Blender camera of each view, too.
+    in_place: where and as large as the views have it, whatever base and target_size say: they were made in this scene.
     """
 
     name: str
     base: tuple[float, float, float] = (0.0, 0.0, 0.0)
     target_size: float = 0.0
     import_cameras: bool = False
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class PreparedResult:
 
     vertices: (V, 3) float32, local to the object. faces: (F, 3) int32. corner_uvs: (F, 3, 2) float32.
     world_from_views: (4, 4) float64, the similarity that takes the views' world to Blender's.
+    views_vertices: (V, 3) float32, in the views' world, to the bit as the engine sent them.
     """
 
     placement: Placement
@@ -57,6 +60,7 @@ class PreparedResult:
     cameras: tuple[PinholeCamera, ...]
     world_from_views: np.ndarray
     properties: Mapping[str, Any]
+    views_vertices: np.ndarray | None = None
 
 
 def prepare_result(result: Result, placement: Placement, engine_version: str = "") -> PreparedResult:
@@ -64,14 +68,17 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     vertices, faces = _array(result, "vertices"), _array(result, "faces")
     corner_uvs = _array(result, "corner_uvs")
     check_mesh_arrays(vertices, faces, corner_uvs)
-    scale, bottom = _scale_and_bottom(vertices, placement.target_size)
+    scale, bottom = _scale_and_bottom(vertices, 0.0 if placement.in_place else placement.target_size)
+    if placement.in_place:
+        placement = replace(placement, base=(float(bottom[0]), float(bottom[1]), float(bottom[2])))
     local = ((vertices.astype(np.float64) - bottom) * scale).astype(np.float32)
     world_from_views = np.eye(4)
     world_from_views[:3, :3] *= scale
     world_from_views[:3, 3] = np.asarray(placement.base) - scale * bottom
     cameras = tuple(map(camera_from_mapping, _json(result, "cameras"))) if placement.import_cameras else ()
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
-                          world_from_views, _properties(result, engine_version, world_from_views))
+                          world_from_views, _properties(result, engine_version, world_from_views),
+                          views_vertices=vertices)
 
 
 def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy.types.Scene,

@@ -49,6 +49,15 @@ class Stage:
         if self._run.is_cancelled():
             raise Cancelled(f"Cancelled during {self.name}.")
 
+    @property
+    def is_enough(self) -> bool:
+        """Whether the person finds the mesh good enough: a stage that only betters it then ends with what it has."""
+        return self._run.is_enough()
+
+    def cut_short(self) -> None:
+        """Call it where a stage ends early because it `is_enough`; the result tells."""
+        self._run.finished_early = True
+
     def advance(self, pieces: int = 1) -> None:
         self.check()
         self.done += pieces
@@ -64,19 +73,21 @@ class Stage:
 
 
 class Run:
-    """One run of a pipeline: its table of stages, and the four ways in which it talks to the outside.
+    """One run of a pipeline: its table of stages, and the five ways in which it talks to the outside.
 
     report: called with a StageProgress, often; must be cheap. preview: called with a Mesh, or a Snapshot, now and then.
-    is_cancelled: asked often. Warnings are collected and come with the result.
+    is_cancelled, is_enough: asked often. Warnings are collected and come with the result.
     """
 
     def __init__(self, stage_names: tuple[str, ...],
                  report: Callable[[StageProgress], None] = lambda progress: None,
                  is_cancelled: Callable[[], bool] = lambda: False,
-                 preview: Callable[[Mesh], None] = lambda mesh: None) -> None:
+                 preview: Callable[[Mesh], None] = lambda mesh: None,
+                 is_enough: Callable[[], bool] = lambda: False) -> None:
         self.stage_names = stage_names
-        self.report, self.is_cancelled, self._preview = report, is_cancelled, preview
+        self.report, self.is_cancelled, self._preview, self.is_enough = report, is_cancelled, preview, is_enough
         self._coloured: Snapshot | None = None
+        self.finished_early = False
         self.times: list[StageTime] = []
         self.warnings: list[str] = []
 

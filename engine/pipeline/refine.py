@@ -110,6 +110,11 @@ class Refinement:
         self._preview(Snapshot(self.mesh.vertices, self.mesh.faces, colours, stage.done, stage.total, stage.loss,
                                stage.seconds_left))
 
+    def _is_enough(self) -> bool:
+        if self._stage.is_enough:
+            self._stage.cut_short()
+        return self._stage.is_enough
+
     def judge(self, scene: _Scene, first: bool = False) -> bool:
         """Ask the views that were left out. If they like the mesh less than its input, the input is the mesh again."""
         seen, left_out = scene.targets(scene.fitted, GUARD_PX), scene.targets(scene.left_out, GUARD_PX)
@@ -132,7 +137,7 @@ class Refinement:
         levels, fitted = self._settings.levels, scene.fitted
         leash = Leash(self._freedom, self._given, scene.frame, scene.device)
         for number, level in enumerate(levels):
-            if watch.over:
+            if watch.over or self._is_enough():
                 break
             if number == 1:
                 if not self.judge(scene, first=True):
@@ -159,7 +164,7 @@ class Refinement:
         painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99))
         order = _view_order(len(targets.clip), settings.views_per_step, random)
         smooth, done = 0.0, 0
-        while done < level.iterations and not watch.over:
+        while done < level.iterations and not watch.over and not self._is_enough():
             chosen = torch.from_numpy(next(order)).to(device)
             positions = leash.move(steps.positions_from_stiff(stiff))
             loss = view_loss(positions, colours * sight.brightness(positions, surface, chosen), surface, targets,
@@ -209,7 +214,8 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
     freedom: what may move. Vertices of weight 0 move by exactly 0.
     views, masks: as for the hull; views whose mask has confidence 0 say nothing.
     preview: called with the current state, a Snapshot with colours, at most twice a second, and at the end. Progress
-    counts iterations, with the loss and the time left.
+    counts iterations, with the loss and the time left. Ends early with the current state when the person finds it good
+    enough (Stage.is_enough).
     On the CPU the same input and seed give the same mesh, as long as the iterations end before the time does.
     Raises BadMesh, Cancelled (the last good state has then been given to `preview`).
     """
@@ -221,7 +227,8 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
     stage.total = stage.done + sum(level.iterations for level in settings.levels)
     state = Refinement(mesh, settings, freedom, stage, preview)
     try:
-        if state.run(scene):
+        # a mesh that the person has seen and found good enough needs no other judge
+        if state.run(scene) and not stage.is_enough:
             state.judge(scene)
     except Cancelled:
         state.show()

@@ -164,7 +164,7 @@ def _overlap(mesh: Mesh, view: View, mask: Mask, device: torch.device) -> tuple[
 
 
 def _freedom(given: MeshFile, settings: RefineMeshSettings) -> Freedom:
-    plane = None if settings.symmetry == "none" else symmetry_along(settings.symmetry, given.origin)
+    plane = None if settings.symmetry == "none" else symmetry_along(settings.symmetry, given.origin, given.axes)
     return Freedom(settings.keep_topology, given.weights, plane)
 
 

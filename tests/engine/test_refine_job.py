@@ -220,14 +220,18 @@ def test_free_mode_parts_what_touches_and_drops_faces_without_area(views, tmp_pa
 class Link:
     """The run of a worker that nobody listens to."""
 
-    def __init__(self) -> None:
+    def __init__(self, enough: bool = False) -> None:
         self.previews: list[object] = []
+        self.enough = enough
 
     def report(self, progress: object) -> None:
         pass
 
     def is_cancelled(self) -> bool:
         return False
+
+    def is_enough(self) -> bool:
+        return self.enough
 
     def preview(self, pack, state) -> None:
         self.previews.append(pack())
@@ -248,3 +252,13 @@ def test_three_runs_of_the_method_give_the_same_bytes(views, tmp_path):
 def test_a_job_without_a_mesh_says_so(views):
     with pytest.raises(BadFolder, match="There is no mesh to refine"):
         refine_from_views(collect_view_folder(views), QUICK, Run(STAGES), "cpu")
+
+
+def test_a_mesh_found_good_enough_goes_on_to_its_texture_and_the_summary_tells(views, tmp_path):
+    write_mesh(tmp_path / "mesh.npz", textured(ball(2)))
+    files = {**collect_view_folder(views), "mesh.npz": tmp_path / "mesh.npz"}
+    wishes = {"quality": "draft", "keep_topology": True, "iterations": 5000, "texture_px": 512}
+    outputs, summary = run_method("refine", wishes, files, Link(enough=True), "cpu")
+    made = {output.name: output.data for output in outputs}
+    assert np.array_equal(np.frombuffer(made["vertices"], "<f4").reshape(-1, 3), ball(2).vertices)
+    assert summary["finished_early"] is True and made["base_color"].startswith(b"\x89PNG")
