@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 from . import cli, preferences, properties, pump
-from .operators import engine, errors, generate, live, refine, render_size, render_views, tweak
+from .operators import engine, errors, generate, live, placing, refine, render_size, render_views, tweak
 from .panels import live as live_panel
 from .panels import main
 from .panels import refine as refine_panel
@@ -10,7 +10,7 @@ from .panels import render_views as views_panel
 from .panels import tweak as tweak_panel
 
 MODULES = (preferences, properties, pump, generate, engine, errors, render_size, render_views, tweak, live, refine,
-           main, live_panel, refine_panel, views_panel, tweak_panel, cli)
+           placing, main, live_panel, refine_panel, views_panel, tweak_panel, cli)
 
 
 def register() -> None:
