@@ -2,7 +2,19 @@
 from __future__ import annotations
 
 from . import cli, history_view, preferences, properties, pump
-from .operators import engine, errors, generate, history, live, models, refine, render_size, render_views, tweak
+from .operators import (
+    engine,
+    errors,
+    generate,
+    history,
+    live,
+    models,
+    placing,
+    refine,
+    render_size,
+    render_views,
+    tweak,
+)
 from .panels import history as history_panel
 from .panels import live as live_panel
 from .panels import main
@@ -12,8 +24,8 @@ from .panels import render_views as views_panel
 from .panels import tweak as tweak_panel
 
 MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, render_size,
-           render_views, tweak, live, refine, main, live_panel, refine_panel, views_panel, tweak_panel, history_panel,
-           models_panel, cli)
+           render_views, tweak, live, refine, placing, main, live_panel, refine_panel, views_panel, tweak_panel,
+           history_panel, models_panel, cli)
 
 
 def register() -> None:

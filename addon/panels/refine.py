@@ -55,6 +55,7 @@ class SLIPCAST_PT_refine(_RefinePanel):
         row = layout.row(align=True)
         row.operator("slipcast.generate_from_scene", icon="MESH_MONKEY")
         row.operator("slipcast.before_after", icon="ARROW_LEFTRIGHT")
+        layout.operator("slipcast.place_by_camera", icon="CAMERA_DATA")
 
 
 class SLIPCAST_PT_refine_advanced(_RefinePanel):

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COLLECTION_NAME = "Slipcast"
+CAMERAS_KEY = "slipcast_cameras"    # of a result: cameras of its views, in their world, as JSON
+CAMERAS_BYTES = 256 * 1024          # thousands of cameras would swell the file; nobody places by one of so many
 CAMERA_SIZE = 0.1  # of a drawn camera, in sizes of the object
 
 
@@ -77,7 +79,7 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     world_from_views[:3, 3] = np.asarray(placement.base) - scale * bottom
     cameras = tuple(map(camera_from_mapping, _json(result, "cameras"))) if placement.import_cameras else ()
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
-                          world_from_views, _properties(result, engine_version, world_from_views),
+                          world_from_views, _properties(result, engine_version, world_from_views, placement.base),
                           views_vertices=vertices)
 
 
@@ -144,15 +146,23 @@ def _scale_and_bottom(vertices: np.ndarray, target_size: float) -> tuple[float, 
     return (target_size / longest if target_size > 0 else 1.0), bottom
 
 
-def _properties(result: Result, engine_version: str, world_from_views: np.ndarray) -> dict[str, Any]:
+def _properties(result: Result, engine_version: str, world_from_views: np.ndarray,
+                base: tuple[float, float, float]) -> dict[str, Any]:
     info = result.info
+    local = np.eye(4)
+    local[:3, 3] = base
+    views_from_local = np.linalg.inv(world_from_views) @ local
+    cameras = result.data.get("cameras", b"")
+    kept = {CAMERAS_KEY: bytes(cameras).decode("utf-8", "replace")} if 0 < len(cameras) <= CAMERAS_BYTES else {}
     return {
+        **kept,
         "slipcast_job": info.job,
         "slipcast_method": info.method,
         "slipcast_settings": json.dumps(dict(info.settings), sort_keys=True),
         "slipcast_engine": engine_version,
         "slipcast_device": str(info.summary.get("device", "")),
         "slipcast_seconds": float(info.summary.get("seconds", 0.0)),
+        "slipcast_views_from_local": [float(value) for value in views_from_local.ravel()],
         "slipcast_world_from_views": [float(value) for value in world_from_views.ravel()],
     }
 
