@@ -40,8 +40,8 @@ class SteppedOperator(Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            for self._last in self.start(context):
-                pass
+            for step in self.start(context):
+                self._last = step
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
