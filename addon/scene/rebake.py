@@ -285,7 +285,7 @@ class _Baker:
         self._stage, self._low, self._highs = stage, low, highs
         self._settings = settings
         # Blender measures the one in the space of the mesh that is baked onto, the other in the world's
-        scales = np.abs(low.matrix_world.to_scale())  # type: ignore
+        scales = np.abs(np.array(low.matrix_world.to_scale()))
         self._extrusion = distance / float(scales.min())
         self._reach = distance * (1 + float(scales.max() / scales.min()))
         material = bpy.data.materials.new(NAME)

@@ -245,5 +245,5 @@ def test_three_runs_of_the_method_give_the_same_bytes(views, tmp_path):
 
 
 def test_a_job_without_a_mesh_says_so(views):
-    with pytest.raises(BadFolder, match="There is no mesh to refine"):
+    with pytest.raises(BadFolder, match="There is no mesh among the files"):
         refine_from_views(collect_view_folder(views), QUICK, Run(STAGES), "cpu")
