@@ -2,11 +2,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..bridge.messages import JobInfo, Progress
-from ..bridge.settings import ViewsSettings
 from .scene.results import Placement, PreparedResult
 
 # In the order they are gone through. In all but "idle" something is under way.
@@ -39,13 +40,17 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """folder: absolute. scene_name: where the result goes (if the scene is still there)."""
+    """folder: absolute. settings: the dataclass of the method. scene_name: where the result goes (if the scene is still
+    there). inputs: label -> content of what is sent beside the folder. onto: an object that takes on the colours, for
+    method "bake"; then no object is made."""
 
     folder: Path
-    settings: ViewsSettings
+    settings: Any
     placement: Placement
     scene_name: str = ""
     method: str = "views"
+    inputs: Mapping[str, bytes] = field(default_factory=dict)
+    onto: str = ""
 
 
 @dataclass

@@ -7,6 +7,8 @@ import bpy
 
 from ..bridge.errors import BridgeError, InternalError
 from .job import GenerateRequest
+from .scene.dressing import dress
+from .scene.originals import VIEWS_KEY
 from .scene.results import PreparedResult, place_result
 
 log = logging.getLogger(__name__)
@@ -27,14 +29,18 @@ class SceneLanding:
         """Place it in the scene it was asked for (the open one, if that is gone), and push one undo step."""
         scene, view_layer = _scene_for(request.scene_name)
         try:
-            made = place_result(prepared, bpy.data, scene, view_layer)
+            if request.onto:
+                made = dress(prepared, request.onto, scene)
+            else:
+                made = place_result(prepared, bpy.data, scene, view_layer)
+                made[VIEWS_KEY] = str(request.folder)
         except BridgeError:
             raise
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             log.exception("placing the result of %s", request.folder)
             raise InternalError(f"Blender could not take the result: {error}.",
                                 "Blender's terminal says more. The scene is as it was.") from error
-        _push_undo(f"Slipcast {made.name}")
+        push_undo(f"Slipcast {made.name}")
         return made.name
 
 
@@ -46,7 +52,8 @@ def _scene_for(name: str) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
     return scene, scene.view_layers[0]
 
 
-def _push_undo(message: str) -> None:
+def push_undo(message: str) -> None:
+    """One undo step, also from a timer."""
     windows = bpy.context.window_manager.windows
     if bpy.context.window is None and len(windows):  # as in a timer
         with bpy.context.temp_override(window=windows[0]):

@@ -72,8 +72,8 @@ class Session:
         self._lost_since_s: float | None = None   # since when an engine that was there does not answer
         self._found = False                       # the engine ran already when we came
         self._retiring = False                    # the engine was asked to end and has not ended yet
-        self._reading: BackgroundCall[dict[str, Path]] | None = None
-        self._inputs: dict[str, Path] | None = None
+        self._reading: BackgroundCall[dict[str, Path | bytes]] | None = None
+        self._inputs: dict[str, Path | bytes] | None = None
         self._preparing: BackgroundCall[PreparedResult] | None = None
         self._prepared: PreparedResult | None = None
         self._info: JobInfo | None = None
@@ -98,7 +98,7 @@ class Session:
         self.start_engine()
         self.outcome = None
         self.job = JobState(request, time.monotonic())
-        self._reading = BackgroundCall(lambda: collect_view_folder(request.folder), "read-folder")
+        self._reading = BackgroundCall(lambda: {**collect_view_folder(request.folder), **request.inputs}, "read-folder")
 
     def cancel(self) -> None:
         """Stop the job, wherever it is; a result that is here but not yet in the scene is dropped."""

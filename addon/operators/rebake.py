@@ -2,15 +2,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
-from bpy.types import PropertyGroup
+from bpy.types import Operator, PropertyGroup
 
-from ...bridge.errors import BadSettings
-from ..scene.originals import kept_original
+from ...bridge.errors import BadFolder, BadSettings, BridgeError
+from ...bridge.settings import BakeSettings
+from ..job import GenerateRequest
+from ..landing import push_undo
+from ..properties import knob_properties, settings_from_properties
+from ..scene.mesh_npz import MESH_LABEL, mesh_npz
+from ..scene.originals import VIEWS_KEY, kept_original
 from ..scene.rebake import SOLID_TYPES, RebakeSettings, RebakeStep, rebake
+from ..scene.results import Placement
+from ..scene.unwrapping import give_missing_uvs
+from .generate import run_job, why_not_start
 from .stepped import SteppedOperator
 from .tweak import why_not
 
@@ -38,10 +47,26 @@ BAKE_PROPERTIES = {
 }
 
 
+VIEWS_PROPERTIES = {
+    "folder": StringProperty(
+        name="Views", subtype="DIR_PATH", options={"SKIP_SAVE"},
+        description="Folder with the pictures and their cameras; empty: the one that the mesh was made from"),
+    **knob_properties(BakeSettings, options={"SKIP_SAVE"}),
+}
+PANEL_SOURCE_ITEMS = (*SOURCE_ITEMS, ("VIEWS", "Views", "Pictures with cameras, painted on by the engine"))
+
+
 class SLIPCAST_PG_rebake(PropertyGroup):
     """What the panel asks for; saved with the scene."""
 
-    __annotations__ = dict(BAKE_PROPERTIES)
+    __annotations__ = {
+        **BAKE_PROPERTIES,
+        "source": EnumProperty(name="From", items=PANEL_SOURCE_ITEMS, description="What is baked onto the active mesh"),
+        "folder": StringProperty(name="Views", subtype="DIR_PATH",
+                                 description="Folder with the pictures and their cameras; empty: the one that the mesh "
+                                             "was made from"),
+        **{name: made for name, made in knob_properties(BakeSettings).items() if name != "texture_px"},
+    }
 
 
 class SLIPCAST_OT_rebake(SteppedOperator):
@@ -77,6 +102,52 @@ class SLIPCAST_OT_rebake(SteppedOperator):
         return {"WARNING" if told else "INFO"}, " ".join([f"Baked {names}.", *told])
 
 
+class SLIPCAST_OT_rebake_views(Operator):
+    """Paint the active mesh from pictures with known cameras, at its own UVs. Its shape stays, and what it wore before
+    is kept. Blender stays free meanwhile"""
+
+    bl_idname = "slipcast.rebake_views"
+    bl_label = "Bake from Views"
+    bl_options = set()  # not UNDO: starting changes nothing, and the result pushes its own step
+
+    __annotations__ = dict(VIEWS_PROPERTIES)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        # without a window the engine's words come as an error instead: a script shows no tooltip
+        why = why_not(context) or ("" if bpy.app.background else why_not_start(context))
+        cls.poll_message_set(why)
+        return not why
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            run_job(views_request(self, context))
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+def views_request(asked: Any, context: bpy.types.Context) -> GenerateRequest:
+    """What the engine is asked for; the mesh gets UVs before, as an undo step of its own, where it has none.
+
+    Raises BadFolder, BadMesh, BadSettings.
+    """
+    thing = context.active_object
+    assert thing is not None
+    folder = bpy.path.abspath(asked.folder.strip()) or str(thing.get(VIEWS_KEY, ""))
+    if not folder:
+        raise BadFolder(*NO_VIEWS)
+    settings = settings_from_properties(lambda name: getattr(asked, name), BakeSettings)
+    if give_missing_uvs(thing, UNWRAP_MARGIN):
+        push_undo(f"Unwrap {thing.name}")
+    return GenerateRequest(Path(folder).absolute(), settings, Placement(thing.name), context.scene.name, "bake",
+                           {MESH_LABEL: mesh_npz(thing, context)}, thing.name)
+
+
+NO_VIEWS = ("No view folder is chosen, and the mesh was not made from one.",
+            "Choose the folder that holds the pictures and their cameras.")
+UNWRAP_MARGIN = 0.008      # of the texture, between islands: 16 texels of 2048
 NO_SOURCE = ("There is nothing to bake from.",
              "Select the detailed mesh, then with Shift the one to bake onto; or name the source.")
 NO_ORIGINAL = ("The mesh that the engine made was not kept with this object.",
@@ -100,7 +171,7 @@ def settings_of(asked: Any) -> RebakeSettings:
                           samples=asked.samples)
 
 
-CLASSES: tuple[Any, ...] = (SLIPCAST_PG_rebake, SLIPCAST_OT_rebake)
+CLASSES: tuple[Any, ...] = (SLIPCAST_PG_rebake, SLIPCAST_OT_rebake, SLIPCAST_OT_rebake_views)
 
 
 def register() -> None:

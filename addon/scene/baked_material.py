@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bpy.types import Image, Material, Node, NodeTree
 
 ROUGHNESS = 0.6             # as the engine's results have it
+LABELS = {"color": "Base Color", "normal": "Normal Map", "occlusion": "Ambient Occlusion"}
 GLTF_GROUP = "glTF Material Output"    # what Blender's glTF exporter looks for to write an occlusion texture
 
 
@@ -32,21 +33,29 @@ def baked_material(name: str, uv_map: str, color: Image | None, normal: Image | 
     shader.inputs["Roughness"].default_value = ROUGHNESS  # type: ignore[attr-defined]
     tree.links.new(shader.outputs["BSDF"], output.inputs["Surface"])
     if color is not None:
-        texture = _texture(tree, where, color, "Base Color", 0.0)
+        texture = _texture(tree, where, color, LABELS["color"], 0.0)
         tree.links.new(texture.outputs["Color"], shader.inputs["Base Color"])
         tree.nodes.active = texture  # what painting and baking work on
     if normal is not None:
         relief = tree.nodes.new("ShaderNodeNormalMap")
         relief.location = (-220.0, -320.0)
         relief.space, relief.uv_map = "TANGENT", uv_map  # type: ignore[attr-defined]
-        tree.links.new(_texture(tree, where, normal, "Normal Map", -320.0).outputs["Color"], relief.inputs["Color"])
+        tree.links.new(_texture(tree, where, normal, LABELS["normal"], -320.0).outputs["Color"], relief.inputs["Color"])
         tree.links.new(relief.outputs["Normal"], shader.inputs["Normal"])
     if occlusion is not None:
         group = tree.nodes.new("ShaderNodeGroup")
         group.node_tree, group.location = _gltf_group(), (0.0, -640.0)  # type: ignore[attr-defined]
-        tree.links.new(_texture(tree, where, occlusion, "Ambient Occlusion", -640.0).outputs["Color"],
+        tree.links.new(_texture(tree, where, occlusion, LABELS["occlusion"], -640.0).outputs["Color"],
                        group.inputs["Occlusion"])
     return material
+
+
+def maps_of(material: Material | None) -> dict[str, Image]:
+    """Label -> image of the textures that a material of ours holds."""
+    if material is None or material.node_tree is None:
+        return {}
+    return {node.label: node.image for node in material.node_tree.nodes  # type: ignore[attr-defined]
+            if node.type == "TEX_IMAGE" and node.label in LABELS.values() and node.image}  # type: ignore[attr-defined]
 
 
 def _texture(tree: NodeTree, where: Node, image: Image, label: str, height: float) -> Node:

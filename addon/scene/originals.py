@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from bpy.types import Material, Mesh, Object
     from mathutils import Matrix
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
 JOB_KEY = "slipcast_job"
 ORIGINAL_KEY = "slipcast_original"             # a mesh
 MATERIALS_KEY = "slipcast_materials_before"    # slot number as text -> material
+VIEWS_KEY = "slipcast_views"                   # folder of the views it was made from
+SPACE_KEY = "slipcast_views_from_local"        # 16 numbers, row by row
 _PREFIX = "slipcast_"
 
 
@@ -31,8 +35,24 @@ def kept_original(thing: Object) -> Mesh | None:
     return found if hasattr(found, "polygons") else None
 
 
-def move_original(thing: Object, matrix: Matrix) -> None:
-    """Move the kept mesh, too, when the object's space changes by `matrix`."""
+def views_from_local(thing: Object) -> np.ndarray:
+    """(4, 4) float64: from the object's own space to the world of the views it was made from; to Blender's world for
+    an object that was made from none. It holds wherever the object is moved to."""
+    kept = thing.get(SPACE_KEY)
+    if kept is None or len(kept) != 16:
+        return np.array(thing.matrix_world, dtype=np.float64)
+    return np.array(kept, dtype=np.float64).reshape(4, 4)
+
+
+def keep_views(thing: Object, world_from_views: np.ndarray) -> None:
+    """Keep where `thing`, which stands where it was placed, lies in the world of its views."""
+    _keep_space(thing, np.linalg.inv(world_from_views) @ np.array(thing.matrix_basis, dtype=np.float64))
+
+
+def space_changed(thing: Object, matrix: Matrix) -> None:
+    """The object's own space was changed: what had the place p has now the place matrix @ p in it."""
+    if SPACE_KEY in thing:
+        _keep_space(thing, views_from_local(thing) @ np.linalg.inv(np.array(matrix, dtype=np.float64)))
     original = kept_original(thing)
     if original is None:
         return
@@ -63,5 +83,12 @@ def carry_origin(thing: Object, sources: Sequence[Object]) -> None:
     if JOB_KEY in thing or source is None:
         return
     for key in source.keys():
-        if key.startswith(_PREFIX) and key not in (ORIGINAL_KEY, MATERIALS_KEY):
+        if key.startswith(_PREFIX) and key not in (ORIGINAL_KEY, MATERIALS_KEY, SPACE_KEY):
             thing[key] = source[key]
+    if SPACE_KEY in source:
+        local = np.array(source.matrix_world.inverted() @ thing.matrix_world, dtype=np.float64)
+        _keep_space(thing, views_from_local(source) @ local)
+
+
+def _keep_space(thing: Object, matrix: np.ndarray) -> None:
+    thing[SPACE_KEY] = matrix.ravel().tolist()

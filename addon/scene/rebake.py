@@ -13,12 +13,14 @@ import bpy
 import numpy as np
 
 from ...bridge.errors import BadMesh, BadSettings
-from .baked_material import baked_material
+from .baked_material import LABELS, baked_material
 from .cage import cage_distance, place_points
+from .dressing import wear
 from .fill import fill_from_around
-from .originals import ORIGINAL_KEY, carry_origin, kept_original, remember_materials
+from .originals import ORIGINAL_KEY, carry_origin, kept_original
 from .scratch import scratch_data
 from .unlit import make_unlit
+from .unwrapping import context_of, give_uvs, has_uvs, unwrap, uv_area, uv_values
 
 if TYPE_CHECKING:
     from bpy.types import Context, Image, Mesh, Object, Scene
@@ -27,12 +29,9 @@ SMALLEST_PX, LARGEST_PX = 64, 8192
 SOLID_TYPES = ("MESH", "CURVE", "SURFACE", "META", "FONT")
 NAME = "slipcast bake"
 OCCLUSION_REACH = 0.25      # of the object's longest side: what is farther away casts no shade
-LEAST_UV_AREA = 1e-6        # of the texture: below, UVs are there but say nothing
 TOLD_OVERLAP = 0.02         # of the UVs' area
 TOLD_MISSED = 0.002         # of the texels
 PLAIN_SAMPLES = 4           # of colours and normals, which have no noise but steps within a texel
-_SMART_ANGLE = 1.15         # radians (66 degrees), Blender's own default
-_LABELS = {"color": "Base Color", "normal": "Normal Map", "occlusion": "Ambient Occlusion"}
 _KINDS = {"color": "EMIT", "normal": "NORMAL", "occlusion": "AO"}
 _EMPTY = {"color": (0.5, 0.5, 0.5, 0.0), "normal": (0.5, 0.5, 1.0, 0.0), "occlusion": (1.0, 1.0, 1.0, 0.0)}
 _STEP_WORDS = {"color": "Baking the colours", "normal": "Baking the normals", "occlusion": "Baking the occlusion"}
@@ -109,13 +108,15 @@ def rebake(thing: Object, sources: Sequence[Object], context: Context, settings:
         missed = 0.0
         for number, name in enumerate(wanted):
             yield RebakeStep(number + 1, len(wanted) + 1, _STEP_WORDS[name])
-            made[name], lost = baker.bake(name, f"{thing.name} {_LABELS[name]}", covered)
+            made[name], lost = baker.bake(name, f"{thing.name} {LABELS[name]}", covered)
             missed = max(missed, lost)
         uv_name = new_uvs.name if new_uvs is not None else thing.data.uv_layers.active.name  # type: ignore[union-attr]
         material = baked_material(f"{thing.name} Baked", uv_name, *map(made.get, ("color", "normal", "occlusion")))
         outcome = RebakeOutcome(material, made, distance, new_uvs is not None, missed,
-                                _overlap(_uv_values(low.data), low.data, covered))  # type: ignore[arg-type]
-        _dress(thing, material, new_uvs)
+                                _overlap(low.data, covered))  # type: ignore[arg-type]
+        if new_uvs is not None:
+            give_uvs(thing.data, new_uvs)  # type: ignore[arg-type]
+        wear(thing, material)
         carry_origin(thing, sources)
         groups = {node.node_tree for node in material.node_tree.nodes if node.type == "GROUP"}  # type: ignore
         kept.extend([material, *made.values(), *groups])
@@ -169,9 +170,8 @@ def _low_copy(thing: Object, stage: Scene, settings: RebakeSettings) -> tuple[Ob
     copy = _linked(thing.copy(), stage)
     copy.data = thing.data.copy()  # type: ignore[union-attr]
     new_uvs = None
-    uvs = _uv_values(copy.data)  # type: ignore[arg-type]
-    if uvs is None or _uv_area(uvs, copy.data) <= LEAST_UV_AREA:  # type: ignore[arg-type]
-        _unwrap(copy, stage, settings)
+    if not has_uvs(copy.data):  # type: ignore[arg-type]
+        unwrap(copy, stage, 2 * settings.padding_px / settings.texture_px)
         new_uvs = copy.data.uv_layers.active  # type: ignore[union-attr]
     made = _solid(copy, stage)
     if made.uv_layers.active is None:
@@ -217,63 +217,6 @@ def _solid(thing: Object, stage: Scene) -> Mesh:
     layer.update()
     graph = layer.depsgraph
     return bpy.data.meshes.new_from_object(thing.evaluated_get(graph), preserve_all_data_layers=True, depsgraph=graph)
-
-
-def _context_of(stage: Scene, thing: Object, others: Sequence[Object] = ()) -> dict[str, Any]:
-    selected = [thing, *others]
-    return {"scene": stage, "view_layer": stage.view_layers[0], "object": thing, "active_object": thing,
-            "selected_objects": selected, "selected_editable_objects": selected}
-
-
-# --- UVs ------------------------------------------------------------------------------------------------------------
-def _unwrap(thing: Object, stage: Scene, settings: RebakeSettings) -> None:
-    """Blender's Smart UV Project, with room for the padding between the islands."""
-    layer = stage.view_layers[0]
-    layer.objects.active = thing
-    thing.select_set(True, view_layer=layer)
-    mesh = thing.data
-    if not mesh.uv_layers:  # type: ignore[union-attr]
-        mesh.uv_layers.new(name="UVMap")  # type: ignore[union-attr]
-    overrides = _context_of(stage, thing)
-    # UV operators work in edit mode only
-    with bpy.context.temp_override(**overrides):
-        bpy.ops.object.mode_set(mode="EDIT")
-    try:
-        with bpy.context.temp_override(**overrides, edit_object=thing, objects_in_mode=[thing],
-                                       objects_in_mode_unique_data=[thing]):
-            bpy.ops.mesh.reveal(select=False)
-            bpy.ops.mesh.select_all(action="SELECT")
-            bpy.ops.uv.smart_project(angle_limit=_SMART_ANGLE, margin_method="FRACTION",
-                                     island_margin=min(0.05, 2 * settings.padding_px / settings.texture_px))
-    finally:
-        with bpy.context.temp_override(**overrides):
-            bpy.ops.object.mode_set(mode="OBJECT")
-    thing.select_set(False, view_layer=layer)
-
-
-def _uv_values(mesh: Mesh) -> np.ndarray | None:
-    """(L, 2) float64 of the active UV map; None without one."""
-    if mesh.uv_layers.active is None:
-        return None
-    flat = np.empty(2 * len(mesh.loops), np.float32)
-    mesh.uv_layers.active.uv.foreach_get("vector", flat)
-    return flat.reshape(-1, 2).astype(np.float64)
-
-
-def _uv_area(uvs: np.ndarray, mesh: Mesh) -> float:
-    """Sum over the triangles, 1 = the whole texture."""
-    mesh.calc_loop_triangles()
-    corners = np.empty(3 * len(mesh.loop_triangles), np.int32)
-    mesh.loop_triangles.foreach_get("loops", corners)
-    a, b, c = (uvs[corners.reshape(-1, 3)[:, corner]] for corner in range(3))
-    first, second = b - a, c - a
-    return float(np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]).sum() / 2)
-
-
-def _overlap(uvs: np.ndarray | None, mesh: Mesh, covered: np.ndarray) -> float:
-    """covered: (H, W) bool texels."""
-    area = 0.0 if uvs is None else _uv_area(uvs, mesh)
-    return max(0.0, 1 - float(covered.mean()) / area) if area > 0 else 0.0
 
 
 # --- baking ---------------------------------------------------------------------------------------------------------
@@ -337,7 +280,7 @@ class _Baker:
     def _run(self, image: Image, kind: str, highs: Sequence[Object], padding_px: int, samples: int) -> None:
         self._node.image, self._stage.cycles.samples = image, samples
         try:
-            with bpy.context.temp_override(**_context_of(self._stage, self._low, highs)):
+            with bpy.context.temp_override(**context_of(self._stage, self._low, highs)):
                 bpy.ops.object.bake(
                     type=kind, use_selected_to_active=bool(highs), use_cage=bool(highs), cage_object="",
                     cage_extrusion=self._extrusion, max_ray_distance=self._reach, margin=padding_px,
@@ -348,24 +291,16 @@ class _Baker:
             raise BadMesh(f"Blender could not bake: {str(error).strip()}") from error
 
 
+def _overlap(mesh: Mesh, covered: np.ndarray) -> float:
+    """covered: (H, W) bool texels."""
+    uvs = uv_values(mesh)
+    area = 0.0 if uvs is None else uv_area(uvs, mesh)
+    return max(0.0, 1 - float(covered.mean()) / area) if area > 0 else 0.0
+
+
 def _pixels(image: Image) -> np.ndarray:
     """(H, W, 4) float32; row 0 is the bottom."""
     width, height = image.size
     flat = np.empty(4 * width * height, np.float32)
     image.pixels.foreach_get(flat)  # type: ignore[attr-defined]
     return flat.reshape(height, width, 4)
-
-
-# --- what is left in the file ---------------------------------------------------------------------------------------
-def _dress(thing: Object, material: bpy.types.Material, new_uvs: bpy.types.MeshUVLoopLayer | None) -> None:
-    mesh = thing.data
-    if new_uvs is not None:
-        flat = np.empty(2 * len(mesh.loops), np.float32)  # type: ignore[union-attr]
-        new_uvs.uv.foreach_get("vector", flat)
-        there = mesh.uv_layers.active or mesh.uv_layers.new(name=new_uvs.name)  # type: ignore[union-attr]
-        there.uv.foreach_set("vector", flat)
-    remember_materials(thing)
-    if not thing.material_slots:
-        mesh.materials.append(material)  # type: ignore[union-attr]
-    for slot in thing.material_slots:
-        slot.material = material

@@ -16,7 +16,7 @@ from .cameras import PinholeCamera, add_camera, blender_matrix, camera_from_mapp
 from .images import pack_png
 from .materials import textured_material
 from .meshes import build_mesh, check_mesh_arrays
-from .originals import keep_original
+from .originals import keep_original, keep_views
 
 if TYPE_CHECKING:
     import bpy
@@ -91,6 +91,7 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
         for key, value in prepared.properties.items():
             made[key] = value
         keep_original(made)
+        keep_views(made, prepared.world_from_views)
         collection = _slipcast_collection(data, scene)
         collection.objects.link(made)
         if prepared.cameras:

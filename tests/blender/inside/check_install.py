@@ -61,7 +61,7 @@ def test_pyzmq_comes_from_the_wheel_in_the_zip():
 
 def test_registering_three_times_leaves_nothing_behind():
     before = _traces()
-    assert before["classes"] and before["properties"] == ["Scene.slipcast"] and before["command"]
+    assert before["classes"] and "Scene.slipcast" in before["properties"] and before["command"]
     empty = {"classes": [], "handlers": [], "properties": [], "operators": [], "timer": False, "command": False,
              "session": False}
     for _ in range(3):
