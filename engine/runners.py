@@ -17,6 +17,7 @@ from .workersocket import Buffers, RunLink
 if TYPE_CHECKING:
     import numpy as np
 
+    from .pipeline.progress import Run
     from .pipeline.types import Camera, Mesh, PipelineResult
 
 log = logging.getLogger(__name__)
@@ -98,8 +99,7 @@ def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
               preview=lambda mesh: link.preview(lambda: pack_mesh(mesh)))
     result = generate_from_views(files, settings, run, device)
-    outputs = pack_result(result)
-    return outputs, summarise("views", result, time.perf_counter() - started)
+    return [*pack_result(result), *_extras(run)], summarise("views", result, time.perf_counter() - started)
 
 
 def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: RunLink,
@@ -111,7 +111,7 @@ def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: R
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
               preview=lambda mesh: link.preview(lambda: pack_mesh(mesh)))
     result = refine_from_views(files, settings, run, device)
-    return pack_result(result), summarise("refine", result, time.perf_counter() - started)
+    return [*pack_result(result), *_extras(run)], summarise("refine", result, time.perf_counter() - started)
 
 
 def _run_bake(settings: BakeSettings, files: Mapping[str, Path], link: RunLink,
@@ -122,7 +122,11 @@ def _run_bake(settings: BakeSettings, files: Mapping[str, Path], link: RunLink,
     started = time.perf_counter()
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled)
     result = bake_from_views(files, settings, run, device)
-    return pack_result(result), summarise("bake", result, time.perf_counter() - started)
+    return [*pack_result(result), *_extras(run)], summarise("bake", result, time.perf_counter() - started)
+
+
+def _extras(run: Run) -> list[Output]:
+    return [Output(name, media_type, data) for name, (media_type, data) in run.extras.items()]
 
 
 def pack_mesh(mesh: Mesh) -> Buffers:

@@ -9,6 +9,7 @@ import torch
 from ...bridge.settings import BakeSettings
 from .bake import bake_base_color
 from .images import load_views
+from .mask_archive import pack_masks
 from .matting import mask_views
 from .presets import views_preset
 from .progress import Run
@@ -31,6 +32,7 @@ def bake_from_views(files: Mapping[str, Path], settings: BakeSettings, run: Run,
         views = load_views(files, preset.working_px, stage)
     with run.stage("masks", total=len(views.views), unit="views") as stage:
         masks = mask_views(views, stage, preset.cutout_px)
+        run.attach("masks", "application/zip", pack_masks(files, views, masks))
     with run.stage("check", unit="views") as stage:
         check_place(given.mesh, views, masks, place, stage)
     with run.stage("unwrap") as stage:

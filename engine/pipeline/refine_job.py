@@ -18,6 +18,7 @@ from .bake import bake_base_color
 from .cameras import project, resize_camera
 from .finish import finish_mesh
 from .images import load_views
+from .mask_archive import pack_masks
 from .matting import mask_views
 from .mesh_files import MESH_SUFFIXES, MeshFile, read_mesh
 from .presets import views_preset
@@ -111,6 +112,7 @@ def _load(files: Mapping[str, Path], settings: RefineMeshSettings, run: Run, pla
         views = load_views(files, views_preset(settings.quality).working_px, stage)
     with run.stage("masks", total=len(views.views), unit="views") as stage:
         masks = mask_views(views, stage, views_preset(settings.quality).cutout_px)
+        run.attach("masks", "application/zip", pack_masks(files, views, masks))
     with run.stage("check", unit="views") as stage:
         check_place(given.mesh, views, masks, place, stage)
         left_out = leave_out(masks) if score else ()

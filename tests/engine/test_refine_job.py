@@ -240,7 +240,8 @@ def test_three_runs_of_the_method_give_the_same_bytes(views, tmp_path):
     link = Link()
     runs = [run_method("refine", wishes, files, link, "cpu") for _ in range(3)]      # type: ignore[arg-type]
     assert len({tuple(output.data for output in outputs) for outputs, _ in runs}) == 1 and link.previews
-    assert [output.name for output in runs[0][0]] == ["vertices", "faces", "corner_uvs", "base_color", "cameras"]
+    assert [output.name for output in runs[0][0]] == ["vertices", "faces", "corner_uvs", "base_color", "cameras",
+                                                     "masks", "thumbnail", "input_thumbnail"]
     assert runs[0][1]["method"] == "refine" and runs[0][1]["warnings"] == []
 
 

@@ -428,8 +428,8 @@ def test_painted_colours_land_on_the_object_and_keep_its_normals():
     before = _everything()
     assert dress(prepared, made.name, bpy.context.scene) == made
     assert _textures(made)["Normal Map"] == normals and _textures(made)["Base Color"].size[0] == 16
-    after = _everything()
-    assert [len(after[kind]) - len(before[kind]) for kind in ("objects", "meshes", "materials", "images")] == [0, 0, 1, 1]
+    after, kinds = _everything(), ("objects", "meshes", "materials", "images")
+    assert [len(after[kind]) - len(before[kind]) for kind in kinds] == [0, 0, 1, 1]
     made.data.uv_layers.active.uv[0].vector.x += 0.1
     with pytest.raises(Refused, match="other faces or UVs"):
         dress(prepared, made.name, bpy.context.scene)
