@@ -7,8 +7,9 @@ import bpy
 
 from ..bridge.errors import BridgeError, InternalError
 from .job import GenerateRequest
+from .mask_store import keep_masks
 from .scene.dressing import dress
-from .scene.originals import VIEWS_KEY
+from .scene.originals import JOB_KEY, VIEWS_KEY
 from .scene.results import PreparedResult, place_result
 
 log = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ class SceneLanding:
             else:
                 made = place_result(prepared, bpy.data, scene, view_layer)
                 made[VIEWS_KEY] = str(request.folder)
+            if prepared.masks:
+                keep_masks(str(prepared.properties[JOB_KEY]), prepared.masks, prepared.warnings)
         except BridgeError:
             raise
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:

@@ -68,6 +68,16 @@ def _collect(folder: Path) -> dict[str, Path]:
     raise _not_a_view_folder(folder)
 
 
+def list_pictures(folder: Path) -> list[str]:
+    """The labels of a view folder's pictures, masks and passes left out, in their order. Raises BadFolder."""
+    files = collect_view_folder(folder)
+    if TRANSFORMS_LABEL in files:
+        return list(dict.fromkeys(frame["file_path"] for frame in _read_json(files[TRANSFORMS_LABEL])["frames"]))
+    if MIDDLEBURY_LABEL in files:
+        return [label for label in files if label != MIDDLEBURY_LABEL and not label.startswith(f"{PAINTED_FOLDER}/")]
+    return [label for label in files if label.startswith("images/")]
+
+
 def painted_label(picture: str) -> str:
     """What the mask that a person has painted for a picture is called in its view folder: a relative path that stays
     within it. picture: as the cameras call it."""

@@ -48,6 +48,7 @@ class PreparedResult:
 
     vertices: (V, 3) float32, local to the object. faces: (F, 3) int32. corner_uvs: (F, 3, 2) float32.
     world_from_views: (4, 4) float64, the similarity that takes the views' world to Blender's.
+    masks: the artefact of that name, empty without one. warnings: of the job.
     """
 
     placement: Placement
@@ -58,6 +59,8 @@ class PreparedResult:
     cameras: tuple[PinholeCamera, ...]
     world_from_views: np.ndarray
     properties: Mapping[str, Any]
+    masks: bytes = b""
+    warnings: tuple[str, ...] = ()
 
 
 def prepare_result(result: Result, placement: Placement, engine_version: str = "") -> PreparedResult:
@@ -72,7 +75,9 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     world_from_views[:3, 3] = np.asarray(placement.base) - scale * bottom
     cameras = tuple(map(camera_from_mapping, _json(result, "cameras"))) if placement.import_cameras else ()
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
-                          world_from_views, _properties(result, engine_version, world_from_views))
+                          world_from_views, _properties(result, engine_version, world_from_views),
+                          masks=bytes(_data(result, "masks")) if "masks" in result.artefacts else b"",
+                          warnings=tuple(map(str, result.info.summary.get("warnings", ()))))
 
 
 def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy.types.Scene,
