@@ -27,7 +27,7 @@ from ..scene.masks import (
     save_mask,
     write_mask_into,
 )
-from .generate import SLIPCAST_OT_generate
+from .generate import SLIPCAST_OT_generate, read_request, run_job, why_not_start
 
 NO_FOLDER = "Choose a folder of views first"
 NO_MASK_SHOWN = "Show the mask of a view first: Paint Mask"
@@ -216,21 +216,32 @@ class SLIPCAST_OT_drop_mask(_MaskOperator):
         return f"{view}: the painted mask is not used any more"
 
 
-class SLIPCAST_OT_generate_with_masks(SLIPCAST_OT_generate):
+class SLIPCAST_OT_generate_with_masks(Operator):
     """Save the masks that are open, and make the mesh again from the folder"""
 
     bl_idname = "slipcast.generate_with_masks"
     bl_label = "Generate with These Masks"
+    bl_options = set()  # as Generate
+
+    __annotations__ = dict(SLIPCAST_OT_generate.__annotations__)
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        # without a window the words come as an error instead: a script shows no tooltip
+        why = "" if bpy.app.background else why_not_start(context)
+        cls.poll_message_set(why)
+        return not why
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             for image in open_masks(folder_of(context)):
                 if image.is_dirty:
                     _save(image)
+            run_job(read_request(self, context))
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        return super().execute(context)
+        return {"FINISHED"}
 
 
 def _save(image: bpy.types.Image) -> Path:
