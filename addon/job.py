@@ -48,9 +48,10 @@ MEGABYTE = 1e6
 @dataclass(frozen=True)
 class GenerateRequest:
     """folder: absolute. settings: the dataclass of the method. scene_name: where the result goes (if the scene is still
-    there). inputs: label -> content of what is sent beside the folder. refined: the mesh that the result is given back
-    to, for method "refine"; None: the result becomes an object of its own. kept: a job that the engine has already;
-    then folder and settings are not looked at: its result is fetched, or, with `changes` of its settings, run again.
+    there). inputs: label -> content of what is sent beside the folder. onto: an object that takes on the colours, for
+    method "bake"; then no object is made. refined: the mesh that the result is given back to, for method "refine";
+    None: the result becomes an object of its own. kept: a job that the engine has already; then folder and settings
+    are not looked at: its result is fetched, or, with `changes` of its settings, run again.
     """
 
     folder: Path
@@ -59,6 +60,7 @@ class GenerateRequest:
     scene_name: str = ""
     method: str = "views"
     inputs: Mapping[str, bytes] = field(default_factory=dict)
+    onto: str = ""
     refined: RefineSource | None = None
     kept: str = ""
     changes: Mapping[str, Any] | None = None

@@ -7,6 +7,9 @@ import bpy
 
 from ..bridge.errors import BadMesh, BridgeError, InternalError
 from .job import GenerateRequest
+from .mask_store import keep_masks
+from .scene.dressing import dress
+from .scene.originals import JOB_KEY, VIEWS_KEY
 from .scene.refined import land_refined
 from .scene.results import PreparedResult, place_result
 from .scene.undo import push_undo
@@ -33,6 +36,8 @@ class SceneLanding:
         scene, view_layer = scene_for(request.scene_name)
         try:
             made = self._place(prepared, request, scene, view_layer)
+            if prepared.masks:
+                keep_masks(str(prepared.properties[JOB_KEY]), prepared.masks, prepared.warnings)
         except BridgeError:
             raise
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
@@ -45,8 +50,12 @@ class SceneLanding:
     def _place(self, prepared: PreparedResult, request: GenerateRequest, scene: bpy.types.Scene,
                view_layer: bpy.types.ViewLayer) -> bpy.types.Object:
         self.notes = ()
+        if request.onto:
+            return dress(prepared, request.onto, scene)
         if request.refined is None:
-            return place_result(prepared, bpy.data, scene, view_layer)
+            made = place_result(prepared, bpy.data, scene, view_layer)
+            made[VIEWS_KEY] = str(request.folder)
+            return made
         try:
             made, self.notes = land_refined(request.refined, prepared)
         except BadMesh as error:   # the work must not be lost because the scene has moved on

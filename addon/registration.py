@@ -8,8 +8,10 @@ from .operators import (
     generate,
     history,
     live,
+    masks,
     models,
     placing,
+    rebake,
     refine,
     render_size,
     render_views,
@@ -18,14 +20,16 @@ from .operators import (
 from .panels import history as history_panel
 from .panels import live as live_panel
 from .panels import main
+from .panels import masks as masks_panel
 from .panels import models as models_panel
+from .panels import rebake as rebake_panel
 from .panels import refine as refine_panel
 from .panels import render_views as views_panel
 from .panels import tweak as tweak_panel
 
 MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, render_size,
-           render_views, tweak, live, refine, placing, main, live_panel, refine_panel, views_panel, tweak_panel,
-           history_panel, models_panel, cli)
+           render_views, tweak, rebake, masks, live, refine, placing, main, live_panel, masks_panel, refine_panel,
+           views_panel, tweak_panel, rebake_panel, history_panel, models_panel, cli)
 
 
 def register() -> None:

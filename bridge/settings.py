@@ -62,7 +62,17 @@ class RefineMeshSettings:
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
 
 
-METHODS: dict[str, type] = {"views": ViewsSettings, "refine": RefineMeshSettings}
+@dataclass(frozen=True)
+class BakeSettings:
+    """Method "bake": the colours of views on a mesh that there is, at its own texture coordinates. Its shape stays."""
+
+    quality: str = _knob("normal", "How large the views are worked on: draft for a first look, high for the final mesh",
+                         label="Quality", choices=QUALITIES)
+    texture_px: int = _knob(2048, "Width and height of the base colour texture",
+                            label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+
+
+METHODS: dict[str, type] = {"views": ViewsSettings, "refine": RefineMeshSettings, "bake": BakeSettings}
 S = TypeVar("S")
 
 

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bridge.errors import BadSettings, EngineFailed, InternalError
-from ..bridge.settings import METHODS, RefineMeshSettings, ViewsSettings, settings_from_mapping
+from ..bridge.settings import METHODS, BakeSettings, RefineMeshSettings, ViewsSettings, settings_from_mapping
 from .worker import Output
 from .workersocket import Buffers, PreviewState, RunLink
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .pipeline.progress import Run
     from .pipeline.types import Camera, Mesh, PipelineResult
 
 log = logging.getLogger(__name__)
@@ -69,8 +70,8 @@ def _why_not(torch: Any, device: str) -> str | None:
 def run_method(method: str, settings: Mapping[str, Any], files: Mapping[str, Path], run: RunLink,
                device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
     """A Runner (see worker.py) for the methods of bridge/settings.py. Raises BridgeError."""
-    runners: dict[str, Callable[..., tuple[Sequence[Output], Mapping[str, Any]]]] = {"views": _run_views,
-                                                                                          "refine": _run_refine}
+    runners: dict[str, Callable[..., tuple[Sequence[Output], Mapping[str, Any]]]] = {
+        "views": _run_views, "refine": _run_refine, "bake": _run_bake}
     if method not in runners:
         raise BadSettings(f"There is no method called {method!r}.", f"Known: {', '.join(runners)}.")
     outputs, summary = runners[method](settings_from_mapping(METHODS[method], settings), files, run, device)
@@ -98,7 +99,7 @@ def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
               preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
     result = generate_from_views(files, settings, run, device)
-    outputs = pack_result(result)
+    outputs = [*pack_result(result), *_extras(run)]
     return outputs, summarise("views", result, time.perf_counter() - started, run.finished_early)
 
 
@@ -111,7 +112,24 @@ def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: R
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
               preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
     result = refine_from_views(files, settings, run, device)
-    return pack_result(result), summarise("refine", result, time.perf_counter() - started, run.finished_early)
+    outputs = [*pack_result(result), *_extras(run)]
+    return outputs, summarise("refine", result, time.perf_counter() - started, run.finished_early)
+
+
+def _run_bake(settings: BakeSettings, files: Mapping[str, Path], link: RunLink,
+              device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
+    from .pipeline.bake_job import STAGES, bake_from_views
+    from .pipeline.progress import Run
+
+    started = time.perf_counter()
+    run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled)
+    result = bake_from_views(files, settings, run, device)
+    outputs = [*pack_result(result), *_extras(run)]
+    return outputs, summarise("bake", result, time.perf_counter() - started, run.finished_early)
+
+
+def _extras(run: Run) -> list[Output]:
+    return [Output(name, media_type, data) for name, (media_type, data) in run.extras.items()]
 
 
 def show_mesh(mesh: Mesh, link: RunLink) -> None:

@@ -36,17 +36,13 @@ class SLIPCAST_OT_generate(Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         # without a window the words come as an error instead: a script shows no tooltip
-        why = "" if bpy.app.background else _why_not(context)
+        why = "" if bpy.app.background else why_not_start(context)
         cls.poll_message_set(why)
         return not why
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            pump.session().generate(read_request(self, context))
-            pump.wake()
-            if bpy.app.background:
-                with ProgressLines() as lines:
-                    pump.wait_for_job(lines.show)
+            run_job(read_request(self, context))
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -73,7 +69,17 @@ class SLIPCAST_OT_cancel(Operator):
         return {"FINISHED"}
 
 
-def _why_not(context: bpy.types.Context) -> str:
+def run_job(request: GenerateRequest) -> None:
+    """Start a job; without a window, wait for its end. Raises BridgeError."""
+    pump.session().generate(request)
+    pump.wake()
+    if bpy.app.background:
+        with ProgressLines() as lines:
+            pump.wait_for_job(lines.show)
+
+
+def why_not_start(context: bpy.types.Context) -> str:
+    """Why no job can be started now; "" when one can."""
     if pump.session().job is not None:
         return JOB_RUNS
     return "" if preferences.chosen_python() else NO_PYTHON

@@ -16,6 +16,7 @@ from .cameras import PinholeCamera, add_camera, blender_matrix, camera_from_mapp
 from .images import pack_png
 from .materials import textured_material
 from .meshes import build_mesh, check_mesh_arrays
+from .originals import keep_original, keep_views
 
 if TYPE_CHECKING:
     import bpy
@@ -52,6 +53,7 @@ class PreparedResult:
     vertices: (V, 3) float32, local to the object. faces: (F, 3) int32. corner_uvs: (F, 3, 2) float32.
     world_from_views: (4, 4) float64, the similarity that takes the views' world to Blender's.
     views_vertices: (V, 3) float32, in the views' world, to the bit as the engine sent them.
+    masks: the artefact of that name, empty without one. warnings: of the job.
     """
 
     placement: Placement
@@ -63,6 +65,8 @@ class PreparedResult:
     world_from_views: np.ndarray
     properties: Mapping[str, Any]
     views_vertices: np.ndarray | None = None
+    masks: bytes = b""
+    warnings: tuple[str, ...] = ()
 
 
 def prepare_result(result: Result, placement: Placement, engine_version: str = "") -> PreparedResult:
@@ -80,7 +84,9 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     cameras = tuple(map(camera_from_mapping, _json(result, "cameras"))) if placement.import_cameras else ()
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
                           world_from_views, _properties(result, engine_version, world_from_views, placement.base),
-                          views_vertices=vertices)
+                          views_vertices=vertices,
+                          masks=bytes(_data(result, "masks")) if "masks" in result.artefacts else b"",
+                          warnings=tuple(map(str, result.info.summary.get("warnings", ()))))
 
 
 def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy.types.Scene,
@@ -98,6 +104,8 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
         made.location = prepared.placement.base
         for key, value in prepared.properties.items():
             made[key] = value
+        keep_original(made)
+        keep_views(made, prepared.world_from_views)
         collection = slipcast_collection(data, scene)
         collection.objects.link(made)
         if prepared.cameras:

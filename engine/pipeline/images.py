@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ...bridge.errors import BadImage, BadMasks, ImageTooLarge
+from ...bridge.folders import painted_label
 from .cameras import ASPECT_TOLERANCE, FrameSpec, camera_for_image, check_overlap, read_view_files, resize_camera
 from .lens import Lens, distort
 from .parallel import map_views
@@ -27,12 +28,15 @@ _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error,
 
 @dataclass(frozen=True)
 class _Source:
-    """A frame whose image header has been read; camera: at the image's own size."""
+    """A frame whose image header has been read; camera: at the image's own size. painted: the mask is a person's own
+    and wins over the image's alpha."""
 
     frame: FrameSpec
     camera: Camera
     path: Path
     mask_path: Path | None
+    mask_name: str = ""
+    painted: bool = False
 
 
 def load_views(files: Mapping[str, Path], max_px_side: int, stage: Stage) -> ViewSet:
@@ -60,11 +64,13 @@ def _tell_of_unread(names: list[str], stage: Stage) -> None:
 
 
 def _open_source(frame: FrameSpec, files: Mapping[str, Path]) -> _Source:
-    mask_path = files[frame.mask] if frame.mask else None
-    if mask_path is not None and frame.mask:
-        _check_header(mask_path, frame.mask)
+    painted = painted_label(frame.image) in files
+    mask_name = painted_label(frame.image) if painted else frame.mask or ""
+    mask_path = files[mask_name] if mask_name else None
+    if mask_path is not None:
+        _check_header(mask_path, mask_name)
     width, height = _check_header(files[frame.image], frame.image)
-    return _Source(frame, camera_for_image(frame, width, height), files[frame.image], mask_path)
+    return _Source(frame, camera_for_image(frame, width, height), files[frame.image], mask_path, mask_name, painted)
 
 
 def _check_header(path: Path, name: str) -> tuple[int, int]:
@@ -133,8 +139,8 @@ def _load_view(source: _Source, max_px_side: int, files: Mapping[str, Path]) -> 
     frame, camera = source.frame, source.camera
     pixels = _decode(source.path, frame.image, _to_rgba)
     alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[-1] == 4 else None
-    if source.mask_path is not None and frame.mask and (alpha is None or alpha.min() >= OPAQUE):
-        alpha = _fit_mask(_decode(source.mask_path, frame.mask, _to_grey), camera, frame.mask)
+    if source.mask_path is not None and (source.painted or alpha is None or alpha.min() >= OPAQUE):
+        alpha = _fit_mask(_decode(source.mask_path, source.mask_name, _to_grey), camera, source.mask_name)
     scale = min(1.0, max_px_side / max(camera.width, camera.height))
     width, height = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
     image, alpha = _shrink(np.ascontiguousarray(pixels[..., :3]), alpha, width, height)

@@ -90,6 +90,7 @@ class Run:
         self.finished_early = False
         self.times: list[StageTime] = []
         self.warnings: list[str] = []
+        self.extras: dict[str, tuple[str, bytes]] = {}
 
     @contextmanager
     def stage(self, name: str, total: int = 0, unit: str = "steps") -> Iterator[Stage]:
@@ -110,3 +111,7 @@ class Run:
 
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    def attach(self, name: str, media_type: str, data: bytes) -> None:
+        """Something that is to come with the result, beside what every result has."""
+        self.extras[name] = media_type, data

@@ -245,12 +245,12 @@ def test_three_runs_of_the_method_give_the_same_bytes(views, tmp_path):
     runs = [run_method("refine", wishes, files, link, "cpu") for _ in range(3)]      # type: ignore[arg-type]
     assert len({tuple(output.data for output in outputs) for outputs, _ in runs}) == 1 and link.previews
     assert [output.name for output in runs[0][0]] == ["vertices", "faces", "corner_uvs", "base_color", "cameras",
-                                                     "thumbnail", "input_thumbnail"]
+                                                     "masks", "thumbnail", "input_thumbnail"]
     assert runs[0][1]["method"] == "refine" and runs[0][1]["warnings"] == []
 
 
 def test_a_job_without_a_mesh_says_so(views):
-    with pytest.raises(BadFolder, match="There is no mesh to refine"):
+    with pytest.raises(BadFolder, match="There is no mesh among the files"):
         refine_from_views(collect_view_folder(views), QUICK, Run(STAGES), "cpu")
 
 
