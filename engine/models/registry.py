@@ -10,13 +10,14 @@ from typing import Any
 
 from ...bridge.errors import BadSettings
 from .spec import ModelSpec, SingleImageModel
+from .silhouette import MODEL as SILHOUETTE
 from .triposr import MODEL as TRIPOSR
 
 log = logging.getLogger(__name__)
 
 GROUP = "slipcast.models"
 # The engine also runs from an unpacked extension, which has no entry points: our own models are named here.
-BUILT_IN: tuple[SingleImageModel, ...] = (TRIPOSR,)
+BUILT_IN: tuple[SingleImageModel, ...] = (TRIPOSR, SILHOUETTE)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")     # it becomes a folder
 
 

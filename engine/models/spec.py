@@ -44,6 +44,8 @@ class ModelSpec:
     name: [a-z0-9_-]+, also the folder of its weights. commercial_use: whether the licence of the weights allows it;
     if not, fetching asks first. ram_bytes: needed on the CPU. vram_bytes: needed on a GPU.
     stages: the names that `reconstruct` gives to its stages, in order. settings: a frozen dataclass of knobs.
+    floats: small pieces apart from the object are likely to be its mistakes. note: what a person should know of its
+    results, "" if nothing.
     """
 
     name: str
@@ -56,6 +58,8 @@ class ModelSpec:
     files: tuple[WeightFile, ...]
     stages: tuple[str, ...]
     settings: type
+    floats: bool = True
+    note: str = ""
 
     @property
     def download_bytes(self) -> int:
