@@ -9,8 +9,8 @@ from importlib import metadata
 from typing import Any
 
 from ...bridge.errors import BadSettings
-from .spec import ModelSpec, SingleImageModel
 from .silhouette import MODEL as SILHOUETTE
+from .spec import ModelSpec, SingleImageModel
 from .triposr import MODEL as TRIPOSR
 
 log = logging.getLogger(__name__)
