@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.action == "list":
             return _list(store, models, arguments.json)
-        spec = models.get(arguments.name).spec
+        spec = models.spec(arguments.name)
         return {"fetch": _fetch, "verify": _verify, "remove": _remove}[arguments.action](store, spec, arguments)
     except KeyboardInterrupt:
         return _end("Stopped. What a download has brought so far is kept; fetch again to go on.", 128 + signal.SIGINT)
@@ -70,7 +70,7 @@ def _say(text: str) -> None:
 
 
 def _list(store: WeightStore, models: Models, as_json: bool) -> int:
-    specs = [model.spec for model in models.models.values()]
+    specs = models.specs
     if as_json:
         _say(json.dumps({"models": [describe_model(spec) | {"ready": _is_ready(store, spec)} for spec in specs],
                          "broken": dict(models.broken)}))

@@ -1,4 +1,7 @@
-"""Which models there are: our own, and those that installed distributions bring along. Torch-free."""
+"""Which models there are: our own, those that installed distributions bring along, and the networks that cut out.
+
+Torch-free.
+"""
 from __future__ import annotations
 
 import logging
@@ -9,6 +12,7 @@ from importlib import metadata
 from typing import Any
 
 from ...bridge.errors import BadSettings
+from .matting import CUTTERS
 from .silhouette import MODEL as SILHOUETTE
 from .spec import ModelSpec, SingleImageModel
 from .triposr import MODEL as TRIPOSR
@@ -37,6 +41,15 @@ class Models:
                               "Install a version of it that fits this Slipcast.")
         raise BadSettings(f"There is no model called {name!r}.", f"Known: {', '.join(self.models)}.")
 
+    @property
+    def specs(self) -> tuple[ModelSpec, ...]:
+        """Of all that has weights to fetch or verify: the models, then the networks that cut out."""
+        return (*(model.spec for model in self.models.values()), *(cutter.spec for cutter in CUTTERS.values()))
+
+    def spec(self, name: str) -> ModelSpec:
+        """Of a model or a network that cuts out. Raises BadSettings as `get` does."""
+        return CUTTERS[name].spec if name in CUTTERS else self.get(name).spec
+
 
 def find_models() -> Models:
     """All models of this environment. A plug-in that fails to import is named as broken and does no other harm."""
@@ -64,6 +77,6 @@ def _why_not(found: Any, models: Mapping[str, SingleImageModel]) -> str | None:
         return "its entry point is no object with `spec` and `load`"
     if not _NAME.fullmatch(found.spec.name):
         return f"{found.spec.name!r} is no name for a model (small letters, digits, - and _)"
-    if found.spec.name in models:
+    if found.spec.name in models or found.spec.name in CUTTERS:
         return f"there is another model called {found.spec.name!r}"
     return None
