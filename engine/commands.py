@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..bridge.errors import BadInput, BadOutput, BadSettings, BridgeError, Cancelled
 from ..bridge.folders import collect_view_folder
 from ..bridge.settings import ViewsSettings, settings_from_mapping
+from .models.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from .pipeline.progress import Run
@@ -101,11 +102,9 @@ def run_guarded(arguments: argparse.Namespace, command: Callable[[argparse.Names
         return _end(arguments, str(error), 2)
     except BridgeError as error:
         return _end(arguments, str(error), 1)
-    except MemoryError:
-        return _end(arguments, "There is not enough memory. Try a lower quality or texture size.", 1)
     except Exception as error:   # noqa: BLE001  the outermost edge: a line and an exit code; --debug adds the traceback
-        if _is_out_of_memory(error):
-            return _end(arguments, "The GPU ran out of memory. Try --device cpu or a lower quality.", 1)
+        if is_out_of_memory(error):
+            return _end(arguments, "There is not enough memory. Try --device cpu, or a lower quality.", 1)
         return _end(arguments, f"Something went wrong inside Slipcast: {error!r}. --debug shows where.", 1)
 
 
@@ -114,10 +113,6 @@ def _end(arguments: argparse.Namespace, text: str, code: int) -> int:
         log.exception("ended with code %d", code)
     sys.stderr.write(f"slipcast: {text}\n")
     return code
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return type(error).__name__ == "OutOfMemoryError"   # torch's; torch may not have been imported
 
 
 def _generate(arguments: argparse.Namespace, stop: Stop) -> int:

@@ -9,18 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ..bridge.connection import default_data_folder
 from ..bridge.errors import BadInput, BridgeError, WeightsMissing
 from .models.download import MB
 from .models.registry import Models, find_models
+from .models.shelf import default_models_folder
 from .models.spec import GB, ModelSpec, describe_model
 from .models.weights import Source, WeightStore
 from .pipeline.progress import Run, Stage
-
-
-def default_models_folder() -> Path:
-    """Where weights are kept when nothing else is asked for."""
-    return default_data_folder() / "models"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -118,7 +118,8 @@ def describe_settings(kind: type) -> list[dict[str, Any]]:
 
 def describe_model(spec: ModelSpec) -> dict[str, Any]:
     """A spec as plain values, for the bridge and for --json."""
-    return {"name": spec.name, "kind": spec.kind, "title": spec.title, "note": spec.note, "licence": spec.licence, "licence_url": spec.licence_url,
+    return {"name": spec.name, "kind": spec.kind, "title": spec.title, "note": spec.note,
+            "licence": spec.licence, "licence_url": spec.licence_url,
             "commercial_use": spec.commercial_use, "download_bytes": spec.download_bytes,
             "ram_bytes": spec.ram_bytes, "vram_bytes": spec.vram_bytes, "stages": list(spec.stages),
             "settings": describe_settings(spec.settings)}

@@ -77,7 +77,8 @@ def find_foreground(picture: Picture, background: str, store: WeightStore, stage
     if picture.mask is not None:
         return _checked(colors, picture.mask, "mask", 1.0, stage)
     if background == "alpha" and alpha is None:
-        raise BadMasks("The picture has no alpha channel.", "Give a mask, or choose another way to find the background.")
+        raise BadMasks("The picture has no alpha channel.",
+                       "Give a mask, or choose another way to find the background.")
     if alpha is not None and (background == "alpha" or background == "auto" and alpha.min() < OPAQUE):
         return _checked(colors, alpha, "alpha", 1.0, stage)
     if background.startswith(NETWORK):

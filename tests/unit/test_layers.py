@@ -52,7 +52,7 @@ def wrong_imports(wing: str, source: str, package: tuple[str, ...], third_party:
 
 
 def declared_modules() -> set[str]:
-    """Top-level modules of the distributions that pyproject.toml names as dependencies, also those of extras for users."""
+    """Top-level modules of the distributions that pyproject.toml names as dependencies, extras for users too."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     entries = [*project["dependencies"], *project["optional-dependencies"]["cutout"]]
     spelled = {entry.split(">")[0].split("=")[0].strip() for entry in entries}

@@ -1,6 +1,6 @@
 """The networks that cut out, by the names that rembg gave them. Only those whose weights may be used for any purpose.
 
-Sizes and digests are of the files in rembg's release v0.0.0; what a network wants of its picture is in its paper's code.
+Sizes and digests are of the files in rembg's release v0.0.0; what a network wants of its picture, of its authors' code.
 """
 from __future__ import annotations
 
