@@ -164,8 +164,9 @@ def encode_png(image: np.ndarray) -> bytes:
     """PNG of (H, W), (H, W, 3) or (H, W, 4) uint8 sRGB, row 0 on top."""
     import cv2
 
-    order = {2: None, 3: cv2.COLOR_RGB2BGR, 4: cv2.COLOR_RGBA2BGRA}[image.ndim if image.ndim == 2 else image.shape[2]]
-    done, data = cv2.imencode(".png", image if order is None else cv2.cvtColor(image, order), [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    done, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
     if not done:
         raise InternalError(f"A texture of shape {image.shape} could not be written as PNG.")
     return data.tobytes()

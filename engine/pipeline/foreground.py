@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ...bridge.errors import BadMasks, WeightsError
+from ...bridge.errors import BadImage, BadMasks, WeightsError
 from ..models.matting import CUTTERS
 from ..models.weights import WeightStore
 from .cutout import cut_out
@@ -51,6 +51,8 @@ class Foreground:
 
 def load_picture(files: Mapping[str, Path], stage: Stage) -> Picture:
     """Read "image" and, if it is among `files`, "mask". Raises BadImage, ImageTooLarge, BadMasks."""
+    if IMAGE_LABEL not in files:
+        raise BadImage("There is no picture among the files.", f"Give one as {IMAGE_LABEL!r}.")
     pixels = read_picture(files[IMAGE_LABEL], "The picture", stage)
     height, width = pixels.shape[:2]
     mask = read_mask(files[MASK_LABEL], width, height) if MASK_LABEL in files else None

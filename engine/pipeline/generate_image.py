@@ -82,8 +82,9 @@ def model_settings(spec: ModelSpec, settings: ImageSettings) -> Any:
         value = getattr(settings, knob.name)
         if knob.name in known and (value != knob.default or _fits(spec, knob.name, value)):
             wishes[knob.name] = value
-    if settings.model_settings.strip() and not (settings.model == AUTO and spec.name == ALWAYS):
-        wishes.update(_written(settings.model_settings))    # of the model that "auto" means, not of what stands in for it
+    stands_in = settings.model == AUTO and spec.name == ALWAYS      # then the text is meant for another model
+    if settings.model_settings.strip() and not stands_in:
+        wishes.update(_written(settings.model_settings))
     return settings_from_mapping(spec.settings, wishes)
 
 
