@@ -51,7 +51,8 @@ def generate_from_image(files: Mapping[str, Path], settings: ImageSettings, shel
     for text in choice.warnings:
         run.warn(text)
     with run.stage("image") as stage:
-        model_settings(choice.model.spec, settings)     # before the work: are they right?
+        model_settings(choice.model.spec, settings)     # before the work: are they right, and is it all there?
+        shelf.store.files(choice.model.spec)
         picture = load_picture(files, stage)
     with run.stage("foreground") as stage:
         cut = find_foreground(picture, settings.background, shelf.store, stage)
@@ -169,5 +170,6 @@ def _of_given(camera: Camera, picture: Picture) -> Camera:
 
 
 def _facts(spec: ModelSpec, cut: Foreground) -> dict[str, Any]:
-    return {"model": spec.name, "licence": spec.licence, "note": spec.note, "mask_source": cut.source,
+    licence = spec.licence if spec.files else ""    # nothing was learned from anybody: the result is the person's own
+    return {"model": spec.name, "licence": licence, "note": spec.note, "mask_source": cut.source,
             "mask_confidence": cut.confidence}

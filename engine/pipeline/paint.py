@@ -15,7 +15,7 @@ from .trust import stack_views
 from .types import Mask, UvMesh, View
 
 TEXELS_AT_ONCE = 200_000
-FACING = (0.15, 0.5)    # cosine squared between surface and picture, times trust: below, the model's colour; above, the
+FACING = (0.05, 0.3)    # cosine squared between surface and picture, times trust: below, the model's colour; above, the
 #                         picture's; a picture says little of what it sees edge-on
 
 
