@@ -5,7 +5,9 @@ pixel centres at +0.5). Arrays in a frozen dataclass are not to be written to af
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -184,7 +186,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class PipelineResult:
-    """mesh and cameras in the same world; stages in the order they ran; warnings are for a person."""
+    """mesh and cameras in the same world; stages in the order they ran; warnings are for a person.
+
+    pictures: name -> (H, W), (H, W, 3) or (H, W, 4) uint8 sRGB, delivered beside the mesh. facts: plain values for the
+    summary of the job, as the licence of the model that was used.
+    """
 
     textured: TexturedMesh
     cameras: tuple[tuple[str, Camera], ...]
@@ -192,3 +198,5 @@ class PipelineResult:
     stages: tuple[StageTime, ...]
     warnings: tuple[str, ...] = field(default=())
     scores: Scores | None = None
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
