@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ class GenerateRequest:
     settings: Any
     placement: Placement
     scene_name: str = ""
+    _: KW_ONLY                 # each kind of job has fields of its own: by position they are mixed up
     method: str = "views"
     inputs: Mapping[str, bytes] = field(default_factory=dict)
     onto: str = ""
