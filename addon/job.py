@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ class GenerateRequest:
     settings: Any
     placement: Placement
     scene_name: str = ""
+    _: KW_ONLY                 # each kind of job has fields of its own: by position they are mixed up
     method: str = "views"
     inputs: Mapping[str, bytes] = field(default_factory=dict)
     onto: str = ""
@@ -141,7 +142,10 @@ def stage_label(progress: Progress) -> str:
 
 
 def stage_seconds_left(progress: Progress) -> float | None:
-    """Seconds left of this stage at the pace it had so far, None where that cannot be known."""
+    """Seconds left of this stage: as the engine forecasts, else at the pace it had so far; None where neither is known.
+    """
+    if progress.seconds_left is not None:
+        return progress.seconds_left
     if not 0 < progress.done <= progress.total:
         return None
     return progress.stage_seconds / progress.done * (progress.total - progress.done)
