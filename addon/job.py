@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PHASES = ("idle", "reading", "engine", "sending", "queued", "running", "fetching", "placing")
 PHASE_LABELS = {
     "idle": "",
-    "reading": "Reading the view folder",
+    "reading": "Reading the pictures",
     "engine": "Starting the engine",
     "sending": "Sending images",
     "queued": "Waiting in the engine's queue",
@@ -30,6 +30,11 @@ PHASE_LABELS = {
 # The pipeline's stages in an artist's words; one that is not here is called by its own name.
 STAGE_LABELS = {
     "load": "Loading views",
+    "image": "Reading the picture",
+    "foreground": "Finding the object",
+    "model": "Loading the model",
+    "picture": "Looking at the picture",
+    "shape": "Making the shape",
     "masks": "Finding the object",
     "volume": "Finding its place",
     "hull": "Carving",
@@ -39,6 +44,8 @@ STAGE_LABELS = {
     "refine": "Refining",
     "unwrap": "Unwrapping",
     "bake": "Baking the texture",
+    "texture": "Painting",
+    "padding": "Filling the seams",
 }
 MEGABYTE = 1e6
 
@@ -46,7 +53,7 @@ MEGABYTE = 1e6
 @dataclass(frozen=True)
 class GenerateRequest:
     """folder: absolute. settings: the dataclass of the method. scene_name: where the result goes (if the scene is still
-    there). kept: a job that the engine has already; then folder and settings are not looked at: its result is fetched,
+    there). files: label -> file, of what is sent in place of the files of a view folder. kept: a job that the engine has already; then folder and settings are not looked at: its result is fetched,
     or, with `changes` of its settings, it is run again.
     """
 
@@ -55,13 +62,14 @@ class GenerateRequest:
     placement: Placement
     scene_name: str = ""
     method: str = "views"
+    files: Mapping[str, Path] = field(default_factory=dict)
     kept: str = ""
     changes: Mapping[str, Any] | None = None
 
 
 def read_inputs(request: GenerateRequest) -> dict[str, Path]:
     """Label -> file, of what is uploaded. Raises BadFolder."""
-    return collect_view_folder(request.folder)
+    return dict(request.files) or collect_view_folder(request.folder)
 
 
 @dataclass

@@ -2,15 +2,16 @@
 from __future__ import annotations
 
 from . import cli, history_view, preferences, properties, pump
-from .operators import engine, errors, generate, history, models, render_size, render_views, tweak
+from .operators import engine, errors, generate, history, models, picture, render_size, render_views, tweak
 from .panels import history as history_panel
 from .panels import main
 from .panels import models as models_panel
+from .panels import picture as picture_panel
 from .panels import render_views as views_panel
 from .panels import tweak as tweak_panel
 
-MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, render_size,
-           render_views, tweak, main, views_panel, tweak_panel, history_panel, models_panel, cli)
+MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, picture,
+           render_size, render_views, tweak, main, picture_panel, views_panel, tweak_panel, history_panel, models_panel, cli)
 
 
 def register() -> None:
