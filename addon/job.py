@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..bridge.folders import collect_view_folder
 from ..bridge.messages import JobInfo, Progress
+from .scene.refine_source import RefineSource
 from .scene.results import Placement, PreparedResult
 
 if TYPE_CHECKING:
@@ -47,14 +48,18 @@ STAGE_LABELS = {
     "texture": "Painting",
     "padding": "Filling the seams",
 }
+LAST_STAGES = ("unwrap", "bake", "score", "turntable")   # in which the mesh is not bettered any more
 MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
 class GenerateRequest:
     """folder: absolute. settings: the dataclass of the method. scene_name: where the result goes (if the scene is still
-    there). files: label -> file, of what is sent in place of the files of a view folder. kept: a job that the engine has already; then folder and settings are not looked at: its result is fetched,
-    or, with `changes` of its settings, it is run again.
+    there). inputs: label -> content of what is sent beside the folder. files: label -> file, of what is sent in place of the
+    files of a folder. onto: an object that takes on the colours, for
+    method "bake"; then no object is made. refined: the mesh that the result is given back to, for method "refine";
+    None: the result becomes an object of its own. kept: a job that the engine has already; then folder and settings
+    are not looked at: its result is fetched, or, with `changes` of its settings, run again.
     """
 
     folder: Path
@@ -63,13 +68,16 @@ class GenerateRequest:
     scene_name: str = ""
     method: str = "views"
     files: Mapping[str, Path] = field(default_factory=dict)
+    inputs: Mapping[str, bytes] = field(default_factory=dict)
+    onto: str = ""
+    refined: RefineSource | None = None
     kept: str = ""
     changes: Mapping[str, Any] | None = None
 
 
-def read_inputs(request: GenerateRequest) -> dict[str, Path]:
-    """Label -> file, of what is uploaded. Raises BadFolder."""
-    return dict(request.files) or collect_view_folder(request.folder)
+def read_inputs(request: GenerateRequest) -> dict[str, Path | bytes]:
+    """Label -> file or content, of what is uploaded. Raises BadFolder."""
+    return {**(request.files or collect_view_folder(request.folder)), **request.inputs}
 
 
 @dataclass
@@ -86,10 +94,27 @@ class JobState:
     cancelling_since_s: float | None = None
     waiting_for: str = ""                  # why a result is not placed yet
     previews: int = 0
+    finishing: bool = False                # the mesh was found good enough
+    keep: bool = False                     # of a cancelled job: its last state stays in the scene
 
     @property
     def cancelling(self) -> bool:
         return self.cancelling_since_s is not None
+
+    @property
+    def why_not_finish_early(self) -> str:
+        """Why "good enough" cannot be said at this moment, in words; "" when it can."""
+        if self.phase != "running" or not self.previews:
+            return "There is no mesh yet that could be good enough"
+        if self.cancelling:
+            return "The job is being cancelled"
+        if self.finishing or self.progress is not None and self.progress.stage in LAST_STAGES:
+            return "The mesh is being finished already"
+        return ""
+
+    @property
+    def may_finish_early(self) -> bool:
+        return not self.why_not_finish_early
 
 
 @dataclass(frozen=True)
@@ -106,14 +131,16 @@ class Outcome:
     warnings: tuple[str, ...] = field(default=())
 
 
-def outcome_of(info: JobInfo, prepared: PreparedResult, job: JobState, object_name: str) -> Outcome:
-    """What is told of a job that ended well; seconds are the artist's, from the press of the button."""
+def outcome_of(info: JobInfo, prepared: PreparedResult, job: JobState, object_name: str,
+               notes: tuple[str, ...] = ()) -> Outcome:
+    """What is told of a job that ended well; seconds are the artist's, from the press of the button. notes: of its
+    landing in the scene."""
     summary = info.summary
     return Outcome(
         name=job.request.placement.name, object_name=object_name, seconds=time.monotonic() - job.started_s,
         vertices=len(prepared.vertices), faces=len(prepared.faces), device=str(summary.get("device", "")),
         stages=tuple((str(name), float(seconds)) for name, seconds in summary.get("stages", ())),
-        warnings=tuple(map(str, summary.get("warnings", ()))))
+        warnings=(*map(str, summary.get("warnings", ())), *notes))
 
 
 def stage_label(progress: Progress) -> str:
@@ -135,7 +162,8 @@ def describe(job: JobState) -> tuple[float | None, str]:
         return None, "Cancelling"
     if job.phase == "running" and job.progress is not None:
         total = job.progress.total
-        return (job.progress.done / total if total else None), stage_label(job.progress)
+        words = f"Finishing: {stage_label(job.progress)}" if job.finishing else stage_label(job.progress)
+        return (job.progress.done / total if total else None), words
     if job.phase in ("sending", "fetching") and job.total_bytes:
         counts = f"{job.done_bytes / MEGABYTE:.1f} of {job.total_bytes / MEGABYTE:.1f} MB"
         return job.done_bytes / job.total_bytes, f"{PHASE_LABELS[job.phase]}: {counts}"

@@ -19,6 +19,7 @@ from . import history_view, pending, preferences
 from .engine_process import EngineProcess
 from .job import Outcome
 from .landing import SceneLanding
+from .scene.live import LiveMesh
 from .session import Session
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ REDRAW_INTERVAL_S = 0.1
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 _session: Session | None = None
+_live = LiveMesh()
 _drawn: tuple[int, float] = (-1, 0.0)   # revision and time of the last redraw
 
 
@@ -41,6 +43,11 @@ def session() -> Session:
     if _session is None:
         raise InternalError("Slipcast is not enabled.", "Enable it under Preferences > Add-ons.")
     return _session
+
+
+def live_mesh() -> LiveMesh:
+    """The mesh of the running job, as the scene shows it."""
+    return _live
 
 
 def open_session(made: Session) -> None:
@@ -143,7 +150,7 @@ def _connect(connection: Connection) -> Client:
 
 
 def register() -> None:
-    open_session(Session(_make_process, _connect, SceneLanding()))
+    open_session(Session(_make_process, _connect, SceneLanding(), _live))
 
 
 def unregister() -> None:

@@ -32,7 +32,7 @@ from .history import HistoryDesk
 from .job import GenerateRequest, JobState, Outcome, ask_for_kept, ask_for_new, outcome_of, read_inputs
 from .models import ModelDesk
 from .scene.results import PreparedResult, prepare_result
-from .seams import Desk, Landing
+from .seams import Desk, Follower, Landing, Nobody
 
 if TYPE_CHECKING:
     from ..bridge.client import Client
@@ -51,8 +51,10 @@ class Session:
     things move on in pump(). Panels read `engine`, `devices`, `engine_why`, `job`, `error` and `outcome`."""
 
     def __init__(self, make_process: Callable[[], EngineProcess], connect: Callable[[Connection], Client],
-                 landing: Landing) -> None:
-        """make_process: from the preferences as they are now; may raise EngineNotFound. connect: a started Client."""
+                 landing: Landing, live: Follower | None = None) -> None:
+        """make_process: from the preferences as they are now; may raise EngineNotFound. connect: a started Client.
+        live: shows the mesh of the running job."""
+        self._live = live or Nobody()
         self._make_process, self._connect, self._landing = make_process, connect, landing
         self._process: EngineProcess | None = None
         self._client: Client | None = None
@@ -61,7 +63,7 @@ class Session:
         self._lost_since_s: float | None = None   # since when an engine that was there does not answer
         self._found = False                       # the engine ran already when we came
         self._retiring = False                    # the engine was asked to end and has not ended yet
-        self._reading: BackgroundCall[dict[str, Path]] | None = None
+        self._reading: BackgroundCall[dict[str, Path | bytes]] | None = None
         self._ask: Callable[[Client], str] | None = None   # the job, once the engine answers; its id
         self._preparing: BackgroundCall[PreparedResult] | None = None
         self._prepared: PreparedResult | None = None
@@ -74,6 +76,7 @@ class Session:
         self.job: JobState | None = None
         self.error: BridgeError | None = None     # how the last job, or the last start of the engine, failed
         self.outcome: Outcome | None = None       # how the last job ended well
+        self.kept = ""                            # the object that holds the last state of a job that ended badly
         self.revision = 0                         # grows whenever there is something new to draw
         self.ended_jobs: set[str] = set()         # that ended while we waited for them
         self.history = HistoryDesk()
@@ -89,18 +92,30 @@ class Session:
         if self.job is not None:
             raise Conflict("A job is already under way.", "Wait for it, or cancel it.")
         self.start_engine()
-        self.outcome = None
+        self.outcome, self.kept = None, ""
         self.job = JobState(request, time.monotonic())
         if request.kept:
             self.job.phase, self._ask = "engine", ask_for_kept(request)
         else:
             self._reading = BackgroundCall(lambda: read_inputs(request), "read-folder")
 
-    def cancel(self) -> None:
-        """Stop the job, wherever it is; a result that is here but not yet in the scene is dropped."""
+    def finish_early(self) -> None:
+        """The running job's mesh is good enough: go on to its texture."""
+        job = self.job
+        if job is not None and job.may_finish_early and self._client is not None:
+            job.finishing = True
+            self._client.finish_early(job.job)
+            self.revision += 1
+
+    def cancel(self, keep: bool = False) -> None:
+        """Stop the job, wherever it is; a result that is here but not yet in the scene is dropped.
+
+        keep: the last state of the live mesh stays in the scene.
+        """
         job = self.job
         if job is None or job.cancelling:
             return
+        job.keep = keep
         job.cancelling_since_s = time.monotonic()
         self.revision += 1
         kept_is_done = job.phase == "fetching" and job.request.kept and job.request.changes is None
@@ -134,6 +149,7 @@ class Session:
             self._cancel_and_wait()  # else the next engine would do the job, for nobody
         self._drop_client()
         self.history.close()
+        self._live.end()
         if self._process is not None:
             self._process.close()
         self._process, self.job, self.engine, self._retiring = None, None, "off", False
@@ -169,6 +185,7 @@ class Session:
             self._serve_desks()
             if self.job is not None:
                 self._advance(self.job)
+                self._live.pump()
         except BridgeError as error:
             self._end(error)
         return self.busy
@@ -286,8 +303,9 @@ class Session:
                 self._on_job_info(info, job)
             case Progressed(progress=progress) if progress.job == job.job:
                 job.phase, job.progress = "running", progress
-            case Previewed(preview=preview) if preview.job == job.job:
+            case Previewed(preview=preview, frames=frames) if preview.job == job.job:
                 job.previews += 1
+                self._live.take(preview, frames)
             case Fetching(job=job.job, done_bytes=done, total_bytes=total):
                 job.phase, job.done_bytes, job.total_bytes = "fetching", done, total
             case Finished(result=result) if result.info.job == job.job:
@@ -351,6 +369,8 @@ class Session:
             ask, self._ask = self._ask, None
             job.job = ask(self._client)
             job.phase = "sending" if not job.request.kept else "queued"
+            if not job.request.kept or job.request.changes is not None:
+                self._live.begin(job.job, job.request.method, job.request.placement, job.request.scene_name)
         if self._preparing is not None and self._preparing.done:
             preparing, self._preparing = self._preparing, None
             self._prepared = preparing.result()
@@ -370,9 +390,10 @@ class Session:
             self.revision += why_not != job.waiting_for
             job.waiting_for = why_not
             return
+        self._live.end()
         name = self._landing.land(prepared, job.request)
         assert self._info is not None
-        self.outcome = outcome_of(self._info, prepared, job, name)
+        self.outcome = outcome_of(self._info, prepared, job, name, self._landing.notes)
         self._end(None)
 
     def _end(self, error: BridgeError | None) -> None:
@@ -381,6 +402,8 @@ class Session:
             log.info("job ended: %s", error)
         if self.job is not None:
             self.ended_jobs.add(self.job.job)
+        spoilt = error is not None and not isinstance(error, Cancelled)
+        self.kept = self._live.end(keep=self.job is not None and (spoilt or self.job.keep)) or self.kept
         self.job = self._reading = self._ask = self._preparing = self._prepared = self._info = None
         self.revision += 1
 

@@ -145,6 +145,11 @@ class Client:
         """Stop this job and no other; ends in Failed(Cancelled), or in Finished when it was done before."""
         self._do(lambda conversation, _: conversation.cancel(job))
 
+    def finish_early(self, job: str) -> None:
+        """The mesh is good enough: go on to its texture. Ends in Finished, as without it; a job that does not run is
+        left as it is."""
+        self._do(lambda conversation, _: conversation.finish_early(job))
+
     def subscribe(self, job: str) -> None:
         """Follow a job that somebody submitted; ends in Finished or Failed, at once when it has ended."""
         self._do(lambda conversation, _: conversation.subscribe(job))

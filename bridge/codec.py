@@ -59,9 +59,9 @@ def registry(kinds: Iterable[type]) -> dict[str, type]:
 
 
 CTL_FROM_CLIENT = registry((messages.Hello, messages.Submit, messages.Rerun, messages.Subscribe, messages.Get,
-                            messages.ListJobs, messages.Cancel, messages.Forget, messages.Ping, messages.Shutdown,
-                            model_messages.Models, model_messages.FetchModel, model_messages.VerifyModel,
-                            model_messages.RemoveModel, model_messages.CancelFetch))
+                            messages.ListJobs, messages.Cancel, messages.FinishEarly, messages.Forget, messages.Ping,
+                            messages.Shutdown, model_messages.Models, model_messages.FetchModel,
+                            model_messages.VerifyModel, model_messages.RemoveModel, model_messages.CancelFetch))
 CTL_FROM_ENGINE = registry((messages.Welcome, messages.NeedBlobs, messages.JobInfo, messages.JobList,
                             messages.EngineState, messages.Progress, messages.Preview, messages.Error, messages.Pong,
                             messages.Goodbye, model_messages.ModelList, model_messages.ModelProgress))

@@ -19,6 +19,7 @@ from .messages import (
     Cancel,
     EngineState,
     Error,
+    FinishEarly,
     Forget,
     Get,
     JobInfo,
@@ -71,6 +72,10 @@ class Conversation:
     def cancel(self, job: str) -> None:
         if not self._sender.cancel(job):
             self._ask(Cancel(job), lambda answer: self._on_info(answer, job, ends_job=isinstance(answer, UnknownJob)))
+
+    def finish_early(self, job: str) -> None:
+        self._ask(FinishEarly(job),
+                  lambda answer: self._on_info(answer, job, ends_job=isinstance(answer, UnknownJob)))
 
     def subscribe(self, job: str) -> None:
         """Follow a job to its end, or, when it has ended, fetch its result."""

@@ -133,7 +133,7 @@ class Result:
 
     Method "views": vertices f4 (V, 3), faces i4 (F, 3), corner_uvs f4 (F, 3, 2), base_color image/png,
     cameras application/json: [{name, width, height, fx, fy, cx, cy,
-    world_from_camera: 4 rows of 4 (OpenCV axes)}, ...].
+    world_from_camera: 4 rows of 4 (OpenCV axes)}, ...]. Method "image": these, mask image/png and cutout image/png.
     """
 
     info: JobInfo

@@ -65,6 +65,19 @@ class RefineMeshSettings:
 
 
 @dataclass(frozen=True)
+<<<<<<< HEAD
+=======
+class BakeSettings:
+    """Method "bake": the colours of views on a mesh that there is, at its own texture coordinates. Its shape stays."""
+
+    quality: str = _knob("normal", "How large the views are worked on: draft for a first look, high for the final mesh",
+                         label="Quality", choices=QUALITIES)
+    texture_px: int = _knob(2048, "Width and height of the base colour texture",
+                            label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+
+
+@dataclass(frozen=True)
+>>>>>>> lead
 class ImageSettings:
     """Method "image": a mesh from one picture, by a model that has learned what objects look like."""
 
@@ -92,7 +105,12 @@ class ImageSettings:
                                 label="Model Settings", longest=MODEL_SETTINGS_CHARS, unit="json")
 
 
+<<<<<<< HEAD
 METHODS: dict[str, type] = {"views": ViewsSettings, "refine": RefineMeshSettings, "image": ImageSettings}
+=======
+METHODS: dict[str, type] = {"views": ViewsSettings, "image": ImageSettings, "refine": RefineMeshSettings,
+                            "bake": BakeSettings}
+>>>>>>> lead
 S = TypeVar("S")
 
 

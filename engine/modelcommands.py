@@ -10,19 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..bridge.connection import default_data_folder
 from ..bridge.errors import BadInput, BadSettings, BridgeError, WeightsMissing
 from .modellines import run_in_lines, tell_error
 from .models.download import MB
 from .models.registry import Models, find_models
+from .models.shelf import default_models_folder
 from .models.spec import GB, ModelSpec, describe_model
 from .models.weights import Source, WeightStore
 from .pipeline.progress import Run, Stage
-
-
-def default_models_folder() -> Path:
-    """Where weights are kept when nothing else is asked for."""
-    return default_data_folder() / "models"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.action == "list":
             return _list(store, models, arguments.json)
-        spec = models.get(arguments.name).spec
+        spec = models.spec(arguments.name)
         return {"fetch": _fetch, "verify": _verify, "remove": _remove}[arguments.action](store, spec, arguments)
     except KeyboardInterrupt:
         return _end("Stopped. What a download has brought so far is kept; fetch again to go on.", 128 + signal.SIGINT)
@@ -75,7 +70,7 @@ def _say(text: str) -> None:
 
 
 def _list(store: WeightStore, models: Models, as_json: bool) -> int:
-    specs = [model.spec for model in models.models.values()]
+    specs = models.specs
     if as_json:
         _say(json.dumps({"models": [describe_model(spec) | _what_is_there(store, spec) for spec in specs],
                          "broken": dict(models.broken)}))

@@ -18,11 +18,12 @@ from ...bridge.settings import METHODS
 from .. import history_view, pending, preferences, pump
 from ..history import FILE_NAMES, MESH_NAMES, Errand, differing_settings
 from ..job import GenerateRequest
-from ..landing import push_undo, scene_for
+from ..landing import scene_for
 from ..properties import knob_properties, settings_from_properties
 from ..scene.compare import place_side_by_side
 from ..scene.files import write_result
 from ..scene.results import Placement, PreparedResult, prepare_result
+from ..scene.undo import push_undo
 from ..terminal import ProgressLines
 from .generate import JOB_RUNS, NO_PYTHON
 

@@ -18,5 +18,12 @@ refine.py    refine_mesh      mesh and views -> mesh that looks like its views (
 remesh.py    remesh_isotropic triangles of one size (halfedge.py, crossing.py): between the steps of refine
 unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; projection_charts.py when it is too slow)
 bake.py      bake_base_color  UvMesh and views -> texture (trust.py, exposure.py, fill.py; kernels in ../render)
+
+generate_image.py  generate_from_image: one picture, by a model of ../models, to a textured mesh
+picture.py   read_picture     any orientation, depth and colours -> upright sRGB
+foreground.py  find_foreground  mask, alpha, network or colours -> object with alpha
+floaters.py  without_floaters small pieces out
+paint.py     paint_texture    the model's colours at covered texels, and the picture where it sees them
+
 export.py    write_mesh       TexturedMesh -> .glb .obj .ply .stl .npz
 """

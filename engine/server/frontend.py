@@ -31,6 +31,7 @@ from ...bridge.messages import (
     EngineState,
     Error,
     ErrorInfo,
+    FinishEarly,
     Forget,
     Get,
     Goodbye,
@@ -88,8 +89,9 @@ class Frontend:
         self._model_listeners: set[bytes] = set()
         self._handlers: dict[type, Callable[[bytes, Any], Any]] = {
             Hello: self._hello, Submit: self._submit, Rerun: self._rerun, Subscribe: self._subscribe, Get: self._get,
-            ListJobs: self._list, Cancel: self._cancel, Forget: self._forget, Ping: lambda peer, message: Pong(),
-            Shutdown: self._shutdown, Models: self._list_models, CancelFetch: lambda peer, it: self.models.cancel(it)}
+            ListJobs: self._list, Cancel: self._cancel, FinishEarly: self._finish_early, Forget: self._forget,
+            Ping: lambda peer, message: Pong(), Shutdown: self._shutdown, Models: self._list_models,
+            CancelFetch: lambda peer, it: self.models.cancel(it)}
         self._handlers |= dict.fromkeys((FetchModel, VerifyModel, RemoveModel), lambda peer, it: self.models.begin(it))
 
     def run(self, link: WorkerLink, supervisor: Supervisor) -> None:
@@ -294,6 +296,9 @@ class Frontend:
 
     def _cancel(self, peer: bytes, message: Cancel) -> JobInfo:
         return self._supervisor.cancel(message.job)
+
+    def _finish_early(self, peer: bytes, message: FinishEarly) -> JobInfo:
+        return self._supervisor.finish_early(message.job)
 
     def _forget(self, peer: bytes, message: Forget) -> JobList:
         self._delete(sha256 for sha256 in self._table.forget(message.job) if sha256 not in self._pinned)

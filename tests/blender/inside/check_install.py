@@ -9,7 +9,9 @@ import bpy
 from bl_ext.user_default.slipcast.addon import cli, pump
 from bl_ext.user_default.slipcast.bridge.settings import ViewsSettings
 
-OPERATORS = ("generate", "cancel", "start_engine", "stop_engine", "copy_error", "use_camera")
+OPERATORS = ("generate", "cancel", "start_engine", "stop_engine", "copy_error", "use_camera", "live_visibility",
+             "live_snapshot", "finish_early", "refine", "generate_from_scene", "before_after",
+             "place_by_camera")
 
 
 def _is_operator(name: str) -> bool:

@@ -32,7 +32,8 @@ def run(method, settings, files, link, device):
     started = time.perf_counter()
     for done in range(steps + 1):
         link.report(SimpleNamespace(stage="hull", index=3, count=9, done=done, total=steps, unit="views",
-                                    stage_seconds=time.perf_counter() - started))
+                                    stage_seconds=time.perf_counter() - started, loss=None,
+                                    seconds_left=None))
         link.preview(lambda: [("f4", (vertices, 3), bytes(12 * vertices)), ("i4", (vertices, 3), bytes(12 * vertices))])
         if link.is_cancelled():
             raise Cancelled("Cancelled during hull.")

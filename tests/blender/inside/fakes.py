@@ -62,6 +62,9 @@ class FakeClient:
         if job == JOB:
             self.events.append(Failed(JOB, Cancelled("Cancelled during hull.")))
 
+    def finish_early(self, job: str) -> None:
+        self.asked.append(("finish_early", job))
+
     def shutdown(self) -> None:
         self.asked.append(("shutdown",))
 
@@ -101,7 +104,7 @@ class FakeProcess:
 
 class FakeLanding:
     def __init__(self) -> None:
-        self.why, self.landed = "", []
+        self.why, self.landed, self.notes = "", [], ()
 
     def why_not_now(self) -> str:
         return self.why
