@@ -2,9 +2,6 @@
 from __future__ import annotations
 
 from . import cli, history_view, preferences, properties, pump
-<<<<<<< HEAD
-from .operators import engine, errors, generate, history, models, picture, render_size, render_views, tweak
-=======
 from .operators import (
     engine,
     errors,
@@ -13,6 +10,7 @@ from .operators import (
     live,
     masks,
     models,
+    picture,
     placing,
     rebake,
     refine,
@@ -20,29 +18,20 @@ from .operators import (
     render_views,
     tweak,
 )
->>>>>>> lead
 from .panels import history as history_panel
 from .panels import live as live_panel
 from .panels import main
 from .panels import masks as masks_panel
 from .panels import models as models_panel
-<<<<<<< HEAD
 from .panels import picture as picture_panel
-from .panels import render_views as views_panel
-from .panels import tweak as tweak_panel
-
-MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, picture,
-           render_size, render_views, tweak, main, picture_panel, views_panel, tweak_panel, history_panel, models_panel, cli)
-=======
 from .panels import rebake as rebake_panel
 from .panels import refine as refine_panel
 from .panels import render_views as views_panel
 from .panels import tweak as tweak_panel
 
-MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, render_size,
-           render_views, tweak, rebake, masks, live, refine, placing, main, live_panel, masks_panel, refine_panel,
+MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, picture, render_size,
+           render_views, tweak, rebake, masks, live, refine, placing, main, picture_panel, live_panel, masks_panel, refine_panel,
            views_panel, tweak_panel, rebake_panel, history_panel, models_panel, cli)
->>>>>>> lead
 
 
 def register() -> None:

@@ -65,8 +65,6 @@ class RefineMeshSettings:
 
 
 @dataclass(frozen=True)
-<<<<<<< HEAD
-=======
 class BakeSettings:
     """Method "bake": the colours of views on a mesh that there is, at its own texture coordinates. Its shape stays."""
 
@@ -77,7 +75,6 @@ class BakeSettings:
 
 
 @dataclass(frozen=True)
->>>>>>> lead
 class ImageSettings:
     """Method "image": a mesh from one picture, by a model that has learned what objects look like."""
 
@@ -105,12 +102,8 @@ class ImageSettings:
                                 label="Model Settings", longest=MODEL_SETTINGS_CHARS, unit="json")
 
 
-<<<<<<< HEAD
-METHODS: dict[str, type] = {"views": ViewsSettings, "refine": RefineMeshSettings, "image": ImageSettings}
-=======
 METHODS: dict[str, type] = {"views": ViewsSettings, "image": ImageSettings, "refine": RefineMeshSettings,
                             "bake": BakeSettings}
->>>>>>> lead
 S = TypeVar("S")
 
 
