@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,9 +54,9 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """folder: absolute. settings: the dataclass of the method. scene_name: where the result goes (if the scene is still
-    there). inputs: label -> content of what is sent beside the folder. files: label -> file, of what is sent in place of the
-    files of a folder. onto: an object that takes on the colours, for
+    """folder: absolute; the picture itself for method "image". settings: the dataclass of the method. scene_name: where
+    the result goes (if the scene is still there). files: label -> file, of what is sent in place of the files of a
+    folder. inputs: label -> content of what is sent beside them. onto: an object that takes on the colours, for
     method "bake"; then no object is made. refined: the mesh that the result is given back to, for method "refine";
     None: the result becomes an object of its own. kept: a job that the engine has already; then folder and settings
     are not looked at: its result is fetched, or, with `changes` of its settings, run again.
@@ -67,6 +67,7 @@ class GenerateRequest:
     placement: Placement
     scene_name: str = ""
     method: str = "views"
+    _: KW_ONLY
     files: Mapping[str, Path] = field(default_factory=dict)
     inputs: Mapping[str, bytes] = field(default_factory=dict)
     onto: str = ""

@@ -1,7 +1,7 @@
 """What is registered with Blender, in order; taken back in the opposite order."""
 from __future__ import annotations
 
-from . import cli, history_view, preferences, properties, pump
+from . import cli, history_view, picture_drop, preferences, properties, pump
 from .operators import (
     engine,
     errors,
@@ -30,8 +30,8 @@ from .panels import render_views as views_panel
 from .panels import tweak as tweak_panel
 
 MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, picture, render_size,
-           render_views, tweak, rebake, masks, live, refine, placing, main, picture_panel, live_panel, masks_panel, refine_panel,
-           views_panel, tweak_panel, rebake_panel, history_panel, models_panel, cli)
+           render_views, tweak, rebake, masks, live, refine, placing, main, picture_panel, live_panel, masks_panel,
+           refine_panel, views_panel, tweak_panel, rebake_panel, history_panel, models_panel, picture_drop, cli)
 
 
 def register() -> None:

@@ -142,7 +142,7 @@ def views_request(asked: Any, context: bpy.types.Context) -> GenerateRequest:
     if give_missing_uvs(thing, UNWRAP_MARGIN):
         push_undo(f"Unwrap {thing.name}")
     return GenerateRequest(Path(folder).absolute(), settings, Placement(thing.name), context.scene.name, "bake",
-                           {MESH_LABEL: mesh_npz(thing, context)}, thing.name)
+                           inputs={MESH_LABEL: mesh_npz(thing, context)}, onto=thing.name)
 
 
 NO_VIEWS = ("No view folder is chosen, and the mesh was not made from one.",

@@ -1,19 +1,26 @@
-"""Panel "From a Picture": one picture to a mesh."""
+"""Panel "From a Picture": one picture to a mesh, in one click."""
 from __future__ import annotations
+
+import dataclasses
+from typing import Any
 
 import bpy
 from bpy.types import Panel
 
+from ...bridge.model_messages import ModelInfo
+from ...bridge.settings import ImageSettings
 from .. import preferences, pump
-from ..models import licence_words
-from ..operators.picture import ALWAYS_THERE, AUTO, NO_PICTURE, chosen_model, draw_choices
+from ..models import MEGABYTE, licence_words, task_words
+from ..operators.picture import ALWAYS_THERE, AUTO, chosen_model, draw_choices
+from .main import draw_job
 from .text import draw_text
 
 CATEGORY = "Slipcast"
-IN_FRONT = ("filepath", "model", "face_budget", "texture_px", "target_size")
-FOLDED = ("mask", "background", "foreground_ratio", "resolution", "threshold", "keep_floaters", "project_image",
-          "import_cameras", "seed", "model_settings")
-ROUGH = "This makes a rough base from the outline, to sculpt on or to refine"
+IN_FRONT = ("filepath", "mask", "model", "background", "target_size", "import_cameras")
+FOLDED = tuple(knob.name for knob in dataclasses.fields(ImageSettings) if knob.name not in IN_FRONT)
+NO_PICTURE = "Choose a picture first"
+ROUGH = "Without it a rough base is inflated from the outline: something to sculpt on or to refine"
+NETWORK, BEST_NETWORK = "rembg:", "u2net"
 
 
 class _SidebarPanel(Panel):
@@ -29,12 +36,15 @@ class SLIPCAST_PT_picture(_SidebarPanel):
     bl_order = 1
 
     def draw(self, context: bpy.types.Context) -> None:
-        layout, asked = self.layout, context.scene.slipcast_picture
+        layout, asked, job = self.layout, context.scene.slipcast_picture, pump.session().job
         column = layout.column()
-        column.enabled = pump.session().job is None
+        column.enabled = job is None
         draw_choices(column, asked, IN_FRONT)
-        for words, icon in model_notes(asked):
-            draw_text(layout, context, words, icon)
+        _draw_model(layout, context, asked)
+        _draw_cutter(layout, context, asked)
+        if job is not None and job.request.method == "image":
+            draw_job(layout, job)
+            return
         why = why_not_yet(asked.filepath)
         row = layout.row()
         row.scale_y = 1.6
@@ -64,20 +74,64 @@ def why_not_yet(filepath: str) -> str:
     return "" if preferences.chosen_python() else "Choose the engine's Python under Preferences > Add-ons > Slipcast"
 
 
-def model_notes(asked: object) -> list[tuple[str, str]]:
+def model_notes(asked: Any) -> list[tuple[str, str]]:
     """(words, icon) that a person should read before starting: what the chosen model is, as far as it is known."""
-    model = asked.model  # type: ignore[attr-defined]
+    model, desk = asked.model, pump.session().models
     if model == ALWAYS_THERE:
-        return [(f"{ROUGH}.", "INFO")]
-    info, desk = chosen_model(asked), pump.session().models
+        return [("A rough base, inflated from the outline: something to sculpt on or to refine.", "INFO")]
+    info = chosen_model(asked)
     if info is None:
-        known = desk.loaded and model != AUTO
-        return [(f"There is no model called {model}.", "ERROR")] if known else []
-    notes = [(f"{info.title}: {licence_words(info)}", "ERROR")] if info.non_commercial else []
-    if not info.installed:
-        notes.append((f"{info.title} is not on this computer: fetch it in the panel Models."
-                      + (f" {ROUGH}." if model == AUTO else ""), "INFO" if model == AUTO else "ERROR"))
-    return notes
+        if desk.loaded and model != AUTO:
+            return [(f"There is no model called {model}.", "ERROR")]
+        return [(f"Auto: TripoSR (licence MIT), when it has been fetched. {ROUGH}.", "INFO")] if model == AUTO else []
+    if info.installed:
+        return [(f"{info.title} is here. {licence_words(info)}.", "ERROR" if info.non_commercial else "CHECKMARK")]
+    notes = [(f"{info.title} is not on this computer yet. {licence_words(info)}.",
+              "INFO" if model == AUTO and not info.non_commercial else "ERROR")]
+    return [*notes, (f"{ROUGH}.", "INFO")] if model == AUTO else notes
+
+
+def missing_cutter(asked: Any) -> ModelInfo | None:
+    """The network that would tell the object from its background, were it here; None when nothing is missing."""
+    if asked.mask.strip() or not (asked.background == AUTO or asked.background.startswith(NETWORK)):
+        return None
+    wanted = BEST_NETWORK if asked.background == AUTO else asked.background.removeprefix(NETWORK)
+    info = pump.session().models.find(wanted)
+    return info if info is not None and not info.installed else None
+
+
+def _draw_model(layout: bpy.types.UILayout, context: bpy.types.Context, asked: Any) -> None:
+    for words, icon in model_notes(asked):
+        draw_text(layout, context, words, icon)
+    info = chosen_model(asked)
+    if asked.model == ALWAYS_THERE:
+        return
+    if info is None and not pump.session().models.loaded:
+        layout.operator("slipcast.refresh_models", text="See What Is Installed", icon="VIEWZOOM")
+    elif info is not None and not info.installed:
+        _draw_fetch(layout, info)
+
+
+def _draw_cutter(layout: bpy.types.UILayout, context: bpy.types.Context, asked: Any) -> None:
+    info = missing_cutter(asked)
+    if info is None:
+        return
+    if asked.background == AUTO:
+        draw_text(layout, context, "The object is found by the picture's alpha, else by colours. "
+                  f"{info.title} finds it on any background.", "INFO")
+    else:
+        draw_text(layout, context, f"{info.title} is not on this computer yet. {licence_words(info)}.", "ERROR")
+    _draw_fetch(layout, info)
+
+
+def _draw_fetch(layout: bpy.types.UILayout, info: ModelInfo) -> None:
+    task = pump.session().models.task
+    if task is not None and task.model == info.name:
+        share = task.done_bytes / task.total_bytes if task.total_bytes else 0.0
+        layout.progress(factor=share, text=task_words(task))
+        return
+    words = f"Download {info.title} ({info.bytes / MEGABYTE:,.0f} MB)"
+    layout.operator("slipcast.fetch_model", text=words, icon="IMPORT").model = info.name
 
 
 CLASSES = (SLIPCAST_PT_picture, SLIPCAST_PT_picture_advanced)

@@ -42,8 +42,18 @@ def run(method, settings, files, link, device):
         if seed == DIE:
             os._exit(7)
         time.sleep(0.05 if seed == SLOW else 0.02)
-    return outputs(), {"method": method, "device": device, "seconds": 0.1, "stages": [["hull", 0.1]], "vertices": 4,
+    facts = {"mask_source": "centre", "mask_confidence": 0.3} if method == "image" else {}
+    made = [*outputs(), *(picture_outputs(files) if method == "image" else ())]
+    return made, {**facts, "method": method, "device": device, "seconds": 0.1, "stages": [["hull", 0.1]], "vertices": 4,
                        "faces": 4, "warnings": []}
+
+
+def picture_outputs(files):
+    """What belongs to one picture; the mask is the one that was sent, or a part of nothing."""
+    from slipcast.engine.worker import Output
+
+    mask = files["mask"].read_bytes() if "mask" in files else files["image"].read_bytes()
+    return [Output("mask", "image/png", mask), Output("cutout", "image/png", files["image"].read_bytes())]
 
 
 def outputs():
