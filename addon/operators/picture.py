@@ -146,17 +146,17 @@ def chosen_model(asked: Any) -> ModelInfo | None:
 
 def picture_of(context: bpy.types.Context) -> Path | None:
     """The picture that the panel names; None without one."""
-    return _file(context.scene.slipcast_picture.filepath)  # type: ignore[attr-defined]
+    return file_of(context.scene.slipcast_picture.filepath)  # type: ignore[attr-defined]
 
 
 def read_picture_request(operator: Operator, context: bpy.types.Context) -> GenerateRequest:
     """What the operator was called with, else what the panel says. Raises BadImage, BadMasks or BadSettings."""
     read = _reader(operator, context)
     _take_browsed(operator, context)
-    picture = _file(read("filepath"))
+    picture = file_of(read("filepath"))
     if picture is None:
         raise BadImage("No picture is chosen.", "Choose a PNG, JPEG or WebP file that shows one object.")
-    mask = _file(read("mask"))
+    mask = file_of(read("mask"))
     for path, kind in ((picture, BadImage), (mask, BadMasks)):
         if path is not None and not path.is_file():
             raise kind(f"There is no file {path}.", "Choose another one.")
@@ -175,7 +175,8 @@ def _take_browsed(operator: Any, context: bpy.types.Context) -> None:
         asked.filepath = browsed
 
 
-def _file(text: str) -> Path | None:
+def file_of(text: str) -> Path | None:
+    """The file that a field of the panel names; None when it is empty."""
     return Path(bpy.path.abspath(text.strip())).absolute() if text.strip() else None
 
 

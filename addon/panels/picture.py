@@ -11,14 +11,17 @@ from ...bridge.model_messages import ModelInfo
 from ...bridge.settings import ImageSettings
 from .. import preferences, pump
 from ..models import MEGABYTE, licence_words, task_words
-from ..operators.picture import ALWAYS_THERE, AUTO, chosen_model, draw_choices
+from ..operators.picture import ALWAYS_THERE, AUTO, chosen_model, draw_choices, picture_of
+from ..operators.picture_mask import NO_PICTURE, mask_of_last_job
+from ..scene.masks import LOW_CONFIDENCE
+from ..scene.picture_mask import PICTURE_KEY, painted_image
 from .main import draw_job
+from .masks import draw_brush
 from .text import draw_text
 
 CATEGORY = "Slipcast"
 IN_FRONT = ("filepath", "mask", "model", "background", "target_size", "import_cameras")
 FOLDED = tuple(knob.name for knob in dataclasses.fields(ImageSettings) if knob.name not in IN_FRONT)
-NO_PICTURE = "Choose a picture first"
 ROUGH = "Without it a rough base is inflated from the outline: something to sculpt on or to refine"
 NETWORK, BEST_NETWORK = "rembg:", "u2net"
 
@@ -39,7 +42,9 @@ class SLIPCAST_PT_picture(_SidebarPanel):
         layout, asked, job = self.layout, context.scene.slipcast_picture, pump.session().job
         column = layout.column()
         column.enabled = job is None
-        draw_choices(column, asked, IN_FRONT)
+        draw_choices(column, asked, IN_FRONT[:2])
+        _draw_mask(column, context, asked)
+        draw_choices(column, asked, IN_FRONT[2:])
         _draw_model(layout, context, asked)
         _draw_cutter(layout, context, asked)
         if job is not None and job.request.method == "image":
@@ -50,7 +55,7 @@ class SLIPCAST_PT_picture(_SidebarPanel):
         row.scale_y = 1.6
         row.enabled = not why
         row.operator_context = "EXEC_DEFAULT"      # what is asked is in the panel: no dialog
-        row.operator("slipcast.generate_from_picture", text="Generate", icon="IMAGE_DATA")
+        _draw_generate(row, context)
         if why:
             draw_text(layout, context, f"{why}.", "INFO")
 
@@ -100,6 +105,36 @@ def missing_cutter(asked: Any) -> ModelInfo | None:
     return info if info is not None and not info.installed else None
 
 
+def mask_words(context: bpy.types.Context) -> tuple[str, str]:
+    """(words, icon) of the mask of the newest result of this picture; ("", "NONE") without one."""
+    drawn = mask_of_last_job(context)
+    if drawn is None:
+        return "", "NONE"
+    if drawn.confidence < LOW_CONFIDENCE:
+        return f"Look at the mask of the last result: {drawn.words}.", "ERROR"
+    return f"Mask of the last result: {drawn.words}.", "NONE"
+
+
+def _draw_mask(column: bpy.types.UILayout, context: bpy.types.Context, asked: Any) -> None:
+    if not asked.filepath.strip():
+        return
+    words, icon = mask_words(context)
+    if words:
+        draw_text(column, context, words, icon)
+    row = column.row(align=True)
+    row.operator("slipcast.paint_picture_mask", icon="BRUSH_DATA")
+    row.operator("slipcast.drop_picture_mask", text="", icon="X")
+
+
+def _draw_generate(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """With the mask, where one was painted and is not saved yet: nobody paints one in order not to use it."""
+    painted = painted_image(picture_of(context))
+    if painted is not None and painted.is_dirty:
+        layout.operator("slipcast.generate_with_picture_mask", icon="IMAGE_DATA")
+    else:
+        layout.operator("slipcast.generate_from_picture", text="Generate", icon="IMAGE_DATA")
+
+
 def _draw_model(layout: bpy.types.UILayout, context: bpy.types.Context, asked: Any) -> None:
     for words, icon in model_notes(asked):
         draw_text(layout, context, words, icon)
@@ -134,7 +169,31 @@ def _draw_fetch(layout: bpy.types.UILayout, info: ModelInfo) -> None:
     layout.operator("slipcast.fetch_model", text=words, icon="IMPORT").model = info.name
 
 
-CLASSES = (SLIPCAST_PT_picture, SLIPCAST_PT_picture_advanced)
+class SLIPCAST_PT_paint_picture_mask(Panel):
+    bl_idname = "SLIPCAST_PT_paint_picture_mask"
+    bl_label = "Mask of the Picture"
+    bl_space_type = "IMAGE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        image = getattr(context.space_data, "image", None)
+        return image is not None and PICTURE_KEY in image
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        draw_text(layout, context, "Solid is object, faint is background.", "INFO")
+        draw_brush(layout, context)
+        row = layout.row(align=True)
+        row.operator("slipcast.save_picture_mask", icon="FILE_TICK")
+        row.operator("slipcast.drop_picture_mask", text="", icon="X")
+        row = layout.row()
+        row.operator_context = "EXEC_DEFAULT"
+        row.operator("slipcast.generate_with_picture_mask", icon="IMAGE_DATA")
+
+
+CLASSES = (SLIPCAST_PT_picture, SLIPCAST_PT_picture_advanced, SLIPCAST_PT_paint_picture_mask)
 
 
 def register() -> None:

@@ -1,4 +1,4 @@
-"""From one picture to an object: operator, panel, drag and drop, menu; masks of pictures; what is said when it fails."""
+"""From one picture to an object: operator, panel, drag and drop, menu; what is said when it fails."""
 from __future__ import annotations
 
 import json
@@ -143,8 +143,9 @@ def test_the_menu_add_leads_to_it_and_is_as_before_after_the_extension_is_off():
 
 
 def _info(**changed) -> ModelInfo:
-    facts = dict(name="triposr", title="TripoSR", licence="MIT", licence_url="https://example.org", bytes=1_677_000_000,
-                 ram=4_000_000_000, vram=6_000_000_000, installed=False, verified=False, non_commercial=False)
+    facts = {"name": "triposr", "title": "TripoSR", "licence": "MIT", "licence_url": "https://example.org",
+             "bytes": 1_677_000_000, "ram": 4_000_000_000, "vram": 6_000_000_000, "installed": False, "verified": False,
+             "non_commercial": False}
     return ModelInfo(**{**facts, **changed})
 
 
