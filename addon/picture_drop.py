@@ -6,7 +6,8 @@ from typing import Any
 import bpy
 from bpy.types import Menu
 
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+from ..bridge.folders import PICTURE_SUFFIXES
+
 # Blender 4.1 brought them; the extension's least Blender is 4.2, but a build may go without
 HAS_FILE_HANDLERS = hasattr(bpy.types, "FileHandler")
 

@@ -30,10 +30,10 @@ from .panels import refine as refine_panel
 from .panels import render_views as views_panel
 from .panels import tweak as tweak_panel
 
-MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, picture, picture_mask,
-           render_size, render_views, tweak, rebake, masks, live, refine, placing, main, picture_panel, live_panel,
-           masks_panel, refine_panel, views_panel, tweak_panel, rebake_panel, history_panel, models_panel, picture_drop,
-           cli)
+MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, picture,
+           picture_mask, render_size, render_views, tweak, rebake, masks, live, refine, placing, main, picture_panel,
+           live_panel, masks_panel, refine_panel, views_panel, tweak_panel, rebake_panel, history_panel, models_panel,
+           picture_drop, cli)
 
 
 def register() -> None:

@@ -1,7 +1,7 @@
 """The mask of one picture: a picture to paint it in, and the file that a painted one becomes.
 
-As with views (masks.py): the photo itself is shown, and how solid it is says what is object. What was painted is written
-into a folder of its own beside the picture, as for a view folder.
+As with views (masks.py): the photo itself is shown, and how solid it is says what is object. What was painted is
+written into a folder of its own beside the picture, as for a view folder.
 """
 from __future__ import annotations
 
