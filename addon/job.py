@@ -66,8 +66,8 @@ class GenerateRequest:
     settings: Any
     placement: Placement
     scene_name: str = ""
+    _: KW_ONLY                 # each kind of job has fields of its own: by position they are mixed up
     method: str = "views"
-    _: KW_ONLY
     files: Mapping[str, Path] = field(default_factory=dict)
     inputs: Mapping[str, bytes] = field(default_factory=dict)
     onto: str = ""

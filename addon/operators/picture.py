@@ -163,8 +163,8 @@ def read_picture_request(operator: Operator, context: bpy.types.Context) -> Gene
     scene = context.scene
     placement = Placement(picture.stem, tuple(scene.cursor.location), read("target_size"), read("import_cameras"))
     files = {"image": picture} if mask is None else {"image": picture, "mask": mask}
-    return GenerateRequest(picture, settings_from_properties(read, ImageSettings), placement, scene.name, "image",
-                           files=files)
+    return GenerateRequest(picture, settings_from_properties(read, ImageSettings), placement, scene.name,
+                           method="image", files=files)
 
 
 def _take_browsed(operator: Any, context: bpy.types.Context) -> None:

@@ -141,7 +141,7 @@ def views_request(asked: Any, context: bpy.types.Context) -> GenerateRequest:
     settings = settings_from_properties(lambda name: getattr(asked, name), BakeSettings)
     if give_missing_uvs(thing, UNWRAP_MARGIN):
         push_undo(f"Unwrap {thing.name}")
-    return GenerateRequest(Path(folder).absolute(), settings, Placement(thing.name), context.scene.name, "bake",
+    return GenerateRequest(Path(folder).absolute(), settings, Placement(thing.name), context.scene.name, method="bake",
                            inputs={MESH_LABEL: mesh_npz(thing, context)}, onto=thing.name)
 
 

@@ -194,7 +194,7 @@ def test_job_that_goes_on_after_blender_closed_is_offered_by_the_file_and_follow
     assert pending.offer_words(scene, session) == "skull was under way when this file was saved."
     bpy.ops.slipcast.refresh_history()
     assert pending.offer_words(scene, session).endswith(": it still runs.")
-    session.generate(GenerateRequest(None, None, Placement("skull"), scene.name, "views", kept=job))
+    session.generate(GenerateRequest(None, None, Placement("skull"), scene.name, kept=job))
     wait(lambda: session.job.progress is not None)      # it is followed with its progress
     session.cancel()
     wait(lambda: session.job is None)

@@ -76,7 +76,8 @@ def land(source, moved, faces=None, uvs=None) -> tuple[bpy.types.Object, tuple[s
     placement = Placement(source.object_name, in_place=True)
     landing = SceneLanding()
     name = landing.land(prepare_result(result(moved, faces, uvs), placement),
-                        GenerateRequest(None, None, placement, bpy.context.scene.name, "refine", refined=source))
+                        GenerateRequest(None, None, placement, bpy.context.scene.name, method="refine",
+                                        refined=source))
     bpy.context.view_layer.update()
     return bpy.data.objects[name], landing.notes
 
