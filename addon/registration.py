@@ -19,7 +19,7 @@ from .operators import (
 )
 from .panels import history as history_panel
 from .panels import live as live_panel
-from .panels import main
+from .panels import main, menu
 from .panels import masks as masks_panel
 from .panels import models as models_panel
 from .panels import rebake as rebake_panel
@@ -29,7 +29,7 @@ from .panels import tweak as tweak_panel
 
 MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, render_size,
            render_views, tweak, rebake, masks, live, refine, placing, main, live_panel, masks_panel, refine_panel,
-           views_panel, tweak_panel, rebake_panel, history_panel, models_panel, cli)
+           views_panel, tweak_panel, rebake_panel, history_panel, models_panel, menu, cli)
 
 
 def register() -> None:
