@@ -11,7 +11,7 @@ from ...bridge.errors import BadMesh
 from .images import pack_png
 from .materials import textured_material
 from .meshes import build_mesh
-from .refine_source import SPACE_KEY, RefineSource, active_modifiers, triangles_of
+from .refine_source import SPACE_KEY, RefineSource, active_modifiers, outlines_of
 from .results import PreparedResult, all_or_nothing
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult
     applies = source.wishes.modifiers == "APPLY" and bool(active_modifiers(thing))
     mesh = _applied(thing) if applies else thing.data
     assert isinstance(mesh, bpy.types.Mesh)
-    if not np.array_equal(triangles_of(mesh)[1][:, ::-1 if source.mirrored else 1], source.faces):
+    if len(mesh.vertices) != len(moved) or not np.array_equal(outlines_of(mesh), source.outlines):
         raise BadMesh(f"{thing.name} was edited while it was refined: its faces are other ones now.")
     away = moved.astype(np.float64) - source.vertices
     step = (away @ np.linalg.inv(source.world_from_local[:3, :3]).T).astype(np.float32)

@@ -257,7 +257,7 @@ def test_operator_takes_its_arguments_and_else_the_panels(tmp_path):
 
 
 def test_error_is_copied_with_what_one_asks_first_when_one_gets_it_by_mail(tmp_path):
-    session, client, _ = _submitted(tmp_path, Failed(JOB, BadMasks("No object was found.", "Give masks.")))
+    session, _, _ = _submitted(tmp_path, Failed(JOB, BadMasks("No object was found.", "Give masks.")))
     pump.open_session(session)
     _pump_until(session, lambda: session.job is None)
     assert bpy.ops.slipcast.copy_error() == {"FINISHED"}
