@@ -18,6 +18,7 @@ from ..background import BackgroundCall
 from .live_arrays import LiveFrame, Topology, find_topology, linear_colours, place_of, read_frame
 from .live_marks import COLLECTION_KEY, COLOUR_NAME, dress, drop_unused_materials, live_collection, undress
 from .results import Placement, slipcast_collection
+from .scenes import scene_of
 from .undo import push_undo
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class LiveMesh:
         return thing
 
     def _scene(self) -> bpy.types.Scene:
-        return bpy.data.scenes.get(self._scene_name) or bpy.context.scene
+        return scene_of(self._job, self._scene_name)
 
     def _make(self) -> Object:
         name = f"{self._placement.name} ({WORK_IN_PROGRESS})"

@@ -39,7 +39,8 @@ class SourceWishes:
 class RefineSource:
     """What was sent of `object_name`. vertices: (V, 3) float32, faces: (F, 3) int32, as sent. world_from_local: (4, 4)
     float64, of that moment; its world is the one of the views. same_mesh: the faces sent are those of the mesh below
-    the modifiers, so positions can be given back to it. outlines: of outlines_of, by which it is known again."""
+    the modifiers, so positions can be given back to it. outlines, base_outlines: of outlines_of, of the mesh as it was
+    sent and of the one below its modifiers, by which they are known again. object_uid: of scenes.find_object."""
 
     object_name: str
     wishes: SourceWishes
@@ -48,6 +49,8 @@ class RefineSource:
     faces: np.ndarray
     same_mesh: bool
     outlines: np.ndarray
+    base_outlines: np.ndarray
+    object_uid: int
     notes: tuple[str, ...] = field(default=())
 
     @property
@@ -77,8 +80,8 @@ def read_source(thing: Object, depsgraph: Depsgraph, wishes: SourceWishes) -> tu
     mesh = seen.to_mesh(preserve_all_data_layers=True, depsgraph=depsgraph)
     try:
         positions, faces, uvs = triangles_of(mesh)
-        outlines = outlines_of(mesh)
-        same = np.array_equal(outlines, outlines_of(base))
+        outlines, below = outlines_of(mesh), outlines_of(base)
+        same = np.array_equal(outlines, below)
         _check(thing, wishes, same, len(faces))
         weights = _weights(thing, mesh, wishes)
     finally:
@@ -92,7 +95,8 @@ def read_source(thing: Object, depsgraph: Depsgraph, wishes: SourceWishes) -> tu
     step = -1 if is_mirrored(matrix) else 1
     arrays = {"vertices": world, "faces": np.ascontiguousarray(faces[:, ::step]), "origin": matrix[:3, 3],
               "axes": _plane_normals(matrix)}
-    source = RefineSource(thing.name, wishes, matrix, world, arrays["faces"], same, outlines)
+    source = RefineSource(thing.name, wishes, matrix, world, arrays["faces"], same, outlines, below,
+                          thing.session_uid)
     if uvs is not None:
         arrays["corner_uvs"] = np.ascontiguousarray(uvs[:, ::step])
     if weights is not None:

@@ -13,6 +13,7 @@ from .materials import textured_material
 from .meshes import build_mesh
 from .refine_source import SPACE_KEY, RefineSource, active_modifiers, outlines_of
 from .results import PreparedResult, all_or_nothing
+from .scenes import find_object
 
 if TYPE_CHECKING:
     from bpy.types import Image, Mesh, Object
@@ -30,8 +31,8 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
 
     All of it is done, or nothing. Raises BadMesh when the object is gone, or its mesh is not the one that was sent.
     """
-    thing = bpy.data.objects.get(source.object_name)
-    if thing is None or thing.type != "MESH" or prepared.views_vertices is None:
+    thing = _same_object(source)
+    if thing is None or prepared.views_vertices is None:
         raise BadMesh(f"{source.object_name}, which was refined, is not there any more.")
     with all_or_nothing(bpy.data):
         before: Mesh = thing.data  # type: ignore[assignment]
@@ -46,6 +47,17 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
     if BEFORE_SHOWN_KEY in thing:
         del thing[BEFORE_SHOWN_KEY]
     return thing, notes
+
+
+def _same_object(source: RefineSource) -> Object | None:
+    """Also under another name; and in a file that was loaded again, if it has the mesh that was sent."""
+    found = find_object(source.object_uid)
+    if found is None:
+        called = bpy.data.objects.get(source.object_name)
+        same = called is not None and called.type == "MESH" and np.array_equal(
+            outlines_of(called.data), source.base_outlines)  # type: ignore[arg-type]
+        found = called if same else None
+    return found if found is not None and found.type == "MESH" else None
 
 
 def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult) -> tuple[Mesh, tuple[str, ...]]:

@@ -1,4 +1,4 @@
-"""Keep-topology on a mesh as an artist has it: what was made by hand is as it was, and one undo brings back the rest."""
+"""Keep-topology on a mesh as artists have it: what was made by hand is as it was, and one undo brings back the rest."""
 from __future__ import annotations
 
 import bpy
