@@ -296,6 +296,11 @@ def _write_positions(mesh: Mesh, frame: LiveFrame, positions: np.ndarray) -> Non
 
 
 def _remove(thing: Object) -> None:
+    if thing.mode != "OBJECT":      # else Blender never frees the mesh that is being edited
+        windows = bpy.context.window_manager.windows
+        with bpy.context.temp_override(**({"window": windows[0]} if len(windows) else {}), active_object=thing,
+                                       object=thing):
+            bpy.ops.object.mode_set(mode="OBJECT")
     mesh = thing.data
     homes = list(thing.users_collection)
     bpy.data.objects.remove(thing)

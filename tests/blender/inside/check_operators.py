@@ -16,8 +16,8 @@ OPERATORS = {kind.bl_idname.partition(".")[2]: kind for kind in
 # history and the engine are outside of the file.
 UNDO = {"live_snapshot", "before_after", "place_by_camera", "use_camera", "rebake", "dismiss_result", "paint_mask",
         "mask_brush", "replace_mask", "drop_mask", "face_budget", "voxel_remesh", "quad_remesh", "smooth", "symmetrise",
-        "flatten_base", "fill_holes", "place_mesh", "check_mesh", "repair_mesh", "paint_picture_mask", "drop_picture_mask",
-        "save_picture_mask"}
+        "flatten_base", "fill_holes", "place_mesh", "check_mesh", "repair_mesh", "paint_picture_mask",
+        "drop_picture_mask", "save_picture_mask"}
 NO_UNDO = {"generate", "cancel", "start_engine", "stop_engine", "copy_error", "live_visibility", "finish_early",
            "refine", "generate_from_scene", "rebake_views", "render_views", "save_mask", "generate_with_masks",
            "refresh_history", "import_result", "run_again", "compare_results", "reveal_result", "delete_result",
