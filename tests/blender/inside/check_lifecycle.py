@@ -1,4 +1,4 @@
-"""What outlives what: renamed scenes and objects, other files, the add-on switched off, Blender closed; nothing leaks."""
+"""What outlives what: renamed things, other files, the add-on switched off, Blender closed. Nothing leaks."""
 from __future__ import annotations
 
 import json
