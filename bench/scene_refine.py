@@ -5,7 +5,8 @@
 
 suzanne: subdivided, displaced, with a textured material. sculpt: 20,480 faces with relief, refined into 3,000. The
 views come from the automatic orbit, with depth and normals, in even light; the judges are 8 more at other elevations,
-rendered alike and seen by nobody before. Volumes are compared with the evaluated mesh, closed by a fine voxel remesh
+rendered alike and seen by nobody before; then the result is rendered by Blender beside its model, in a
+lamp's light, with its normal map and without. Volumes are compared with the evaluated mesh, closed by a fine voxel remesh
 (Suzanne's eyes are parts of their own). Rendering is told apart from refining. With --keep the renders stay in FOLDER,
 and are taken from there the next time. Needs bpy and torch in one process.
 """
@@ -36,6 +37,7 @@ from ..engine.pipeline.refine_job import STAGES, refine_from_views
 from ..engine.pipeline.scores import Judges, score_texture
 from ..engine.pipeline.types import TexturedMesh
 from .quality import volume_iou
+from .scene_relit import relit
 
 JUDGES, JUDGE_ELEVATIONS = 8, (-28.0, 62.0)
 VOXEL = 0.012            # of the truth's longest side
@@ -168,6 +170,8 @@ def main() -> None:
         result = refine_from_views(files, wishes, run, "cpu")
         seconds, processor = time.perf_counter() - began, processor_seconds() - processor
         scores = judge(result.textured, truth, unseen(kept / "judges"))
+        bpy.data.objects.remove(start)
+        scores |= relit(subject, result.textured, truth.bounds, place, kept, asked.px)
     told = {"scene": asked.scene, "quality": asked.quality, "views": asked.views, "px": asked.px, **scores,
             "faces": len(result.textured.mesh.faces), "render_s": rendered_s, "refine_s": seconds,
             "refine_processor_s": processor, "threads": asked.threads,
