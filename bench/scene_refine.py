@@ -5,8 +5,8 @@
 
 suzanne: subdivided, displaced, with a textured material. sculpt: 20,480 faces with relief, refined into 3,000. The
 views come from the automatic orbit, with depth and normals, in even light; the judges are 8 more at other elevations,
-rendered alike and seen by nobody before; then the result is rendered by Blender beside its model, in a
-lamp's light, with its normal map and without. Volumes are compared with the evaluated mesh, closed by a fine voxel remesh
+rendered alike and seen by nobody before; then Blender renders the result beside its model in the light of a lamp,
+with its normal map and without. Volumes are compared with the evaluated mesh, closed by a fine voxel remesh
 (Suzanne's eyes are parts of their own). Rendering is told apart from refining. With --keep the renders stay in FOLDER,
 and are taken from there the next time. Needs bpy and torch in one process.
 """

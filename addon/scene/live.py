@@ -66,6 +66,11 @@ class LiveMesh:
         frame = self._shown or self._frame
         return 0 if frame is None else len(frame.faces)
 
+    @property
+    def has_colours(self) -> bool:
+        """Whether the state that is shown has colours of its vertices."""
+        return self._shown is not None and self._shown.colours is not None
+
     # --- a job's life -----------------------------------------------------------------------------------------------
     def begin(self, job: str, method: str, placement: Placement, scene_name: str) -> None:
         """Follow this job from now on; its object appears with its first preview."""
