@@ -151,7 +151,10 @@ def stage_label(progress: Progress) -> str:
 
 
 def stage_seconds_left(progress: Progress) -> float | None:
-    """Seconds left of this stage at the pace it had so far, None where that cannot be known."""
+    """Seconds left of this stage: as the engine forecasts, else at the pace it had so far; None where neither is known.
+    """
+    if progress.seconds_left is not None:
+        return progress.seconds_left
     if not 0 < progress.done <= progress.total:
         return None
     return progress.stage_seconds / progress.done * (progress.total - progress.done)

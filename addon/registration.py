@@ -21,7 +21,7 @@ from .operators import (
 )
 from .panels import history as history_panel
 from .panels import live as live_panel
-from .panels import main
+from .panels import main, menu
 from .panels import masks as masks_panel
 from .panels import models as models_panel
 from .panels import picture as picture_panel
@@ -33,7 +33,7 @@ from .panels import tweak as tweak_panel
 MODULES = (preferences, properties, history_view, pump, generate, engine, errors, history, models, picture,
            picture_mask, render_size, render_views, tweak, rebake, masks, live, refine, placing, main, picture_panel,
            live_panel, masks_panel, refine_panel, views_panel, tweak_panel, rebake_panel, history_panel, models_panel,
-           picture_drop, cli)
+           picture_drop, menu, cli)
 
 
 def register() -> None:

@@ -41,7 +41,6 @@ class SLIPCAST_PT_main(_SidebarPanel):
             if knob.name not in HIDDEN_KNOBS:
                 column.prop(asked, knob.name)
         column.prop(asked, "target_size")
-        column.prop(asked, "import_cameras")
         layout.separator()
         if session.job is not None:
             draw_job(layout, session.job)
@@ -65,7 +64,7 @@ class SLIPCAST_PT_advanced(_SidebarPanel):
         layout.use_property_decorate = False
         column = layout.column()
         column.enabled = pump.session().job is None
-        for name in HIDDEN_KNOBS:
+        for name in ("import_cameras", *HIDDEN_KNOBS):
             column.prop(context.scene.slipcast, name)
         if context.object is not None and RENDER_SIZE_KEY in context.object:
             layout.operator("slipcast.use_camera", icon="OUTLINER_OB_CAMERA")

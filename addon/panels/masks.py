@@ -21,7 +21,7 @@ class SLIPCAST_PT_masks(Panel):
     bl_region_type = "UI"
     bl_category = CATEGORY
     bl_options = {"DEFAULT_CLOSED"}
-    bl_order = 8
+    bl_order = 6
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -39,6 +39,8 @@ class SLIPCAST_PT_masks(Panel):
         row.operator("slipcast.paint_mask", icon="BRUSH_DATA").view = asked.view
         row.operator("slipcast.replace_mask", text="", icon="FILE_FOLDER").view = asked.view
         row.operator("slipcast.drop_mask", text="", icon="LOOP_BACK").view = asked.view
+        if not asked.view:
+            draw_text(layout, context, "Choose a view to see and paint its mask.", "INFO")
         _draw_generate(layout, context)
 
 
