@@ -22,8 +22,8 @@ def write_result(folder: Path, result: Result) -> Path:
     """Write all there is of a result into a folder of its own below `folder`; that folder.
 
     NAME.glb, and NAME.obj with NAME.mtl and NAME.png, upright for programs in which Y is up (Blender's own importers
-    turn them back); NAME.stl and NAME.ply with Z up, as they are printed and measured; the other artefacts under their names
-    (a turntable is 30 pictures and a film); and job.json with settings, seed and licence.
+    turn them back); NAME.stl and NAME.ply with Z up, as they are printed and measured; the other artefacts under their
+    names (a turntable is 30 pictures and a film); and job.json with settings, seed and licence.
     Raises BadOutput when it cannot be written, BadFrame or BadMesh for a result that cannot be used.
     """
     info = result.info
