@@ -1,7 +1,7 @@
 """The whole chain with the real engine: one picture -> zip, operator, engine, worker -> an object in the scene.
 
-SLIPCAST_TEST_PICTURES: files, separated as on a PATH. Each goes through the fallback and through the code of TripoSR (with
-a network that always sees the same chair, tests/data/plugins).
+SLIPCAST_TEST_PICTURES: files, separated as on a PATH. Each goes through the fallback and through the code of TripoSR
+(with a network that always sees the same chair, tests/data/plugins).
 """
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def _figure() -> np.ndarray:
 
     ring = np.minimum(disc(162, 84, 24), -disc(162, 84, 13))
     parts = [disc(95, 42, 24), capsule((95, 70), (95, 128), 20), capsule((90, 130), (74, 184), 10),
-             capsule((100, 130), (118, 184), 10), capsule((95, 78), (48, 112), 7), capsule((95, 78), (142, 86), 7), ring]
+             capsule((100, 130), (118, 184), 10), capsule((95, 78), (48, 112), 7), capsule((95, 78), (142, 86), 7),
+             ring]
     return np.clip(np.max(parts, axis=0) + 0.5, 0, 1)
 
 
