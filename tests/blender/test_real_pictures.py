@@ -11,8 +11,8 @@ ENGINE_PYTHON = ROOT / ".venv" / "bin" / "python"
 COPIED = ROOT / "tests" / "data" / "pictures"
 # where the example pictures lie, if they do: two of them were copied into the project, with their licence
 EXAMPLES = ROOT.parent / "shared" / "data" / "images" / "triposr"
-NAMES = ("chair", "flamingo", "hamburger", "horse", "iso_house", "marble", "police_woman", "poly_fox", "robot", "stripes",
-         "teapot", "tiger_girl", "unicorn")
+NAMES = ("chair", "flamingo", "hamburger", "horse", "iso_house", "marble", "police_woman", "poly_fox", "robot",
+         "stripes", "teapot", "tiger_girl", "unicorn")
 
 pytestmark = [pytest.mark.skipif(not ENGINE_PYTHON.exists(), reason="no .venv: make test makes it"),
               pytest.mark.skipif(os.name == "nt", reason="the engine's Python is given by a shell script")]

@@ -1,4 +1,4 @@
-"""Runs inside a Blender with a window: a picture is dropped onto the viewport, turned into a mesh, and its mask painted.
+"""Runs inside a Blender with a window: a picture is dropped onto the viewport, becomes a mesh, and its mask is painted.
 
     blender --enable-event-simulate --python drive_picture.py -- ZIP OUT ENGINE_PYTHON PICTURE
 
