@@ -102,9 +102,14 @@ def _seen(made: bpy.types.Object, camera: bpy.types.Object, width: int, height: 
     return seen
 
 
-def _overlap(made: bpy.types.Object) -> float:
-    """Intersection over union of the object as its picture's camera sees it and the mask that was made it of."""
+def _own_camera(made: bpy.types.Object) -> bpy.types.Object:
+    """The one that came with it."""
     [camera] = [child for child in made.children if child.type == "CAMERA"]
+    return camera
+
+
+def _overlap(made: bpy.types.Object, camera: bpy.types.Object) -> float:
+    """Intersection over union of the object as the camera sees it and the mask that it was made of."""
     [mask], _ = mask_store.kept_masks(made["slipcast_views"], [made])
     solid = grey_of_png(mask.png)[::-1] > 0.5
     width, height = (int(side) for side in camera["slipcast_render_size"])
@@ -115,13 +120,26 @@ def _overlap(made: bpy.types.Object) -> float:
     return float((seen & wanted).sum() / (seen | wanted).sum())
 
 
+def _placed_before_a_camera(made: bpy.types.Object) -> bpy.types.Object:
+    """A camera of the scene, somewhere, before which the object was put as its picture shows it."""
+    lens = bpy.data.cameras.new("mine")
+    camera = bpy.data.objects.new("mine", lens)
+    bpy.context.scene.collection.objects.link(camera)
+    camera.location, camera.rotation_euler = (-7, 4, 2), (1.1, 0.2, -2.0)
+    bpy.context.view_layer.update()
+    assert bpy.ops.slipcast.place_by_camera(camera="mine", match_lens=True) == {"FINISHED"}
+    bpy.context.view_layer.update()
+    return camera
+
+
 def test_every_picture_becomes_an_object_whose_outline_is_its_mask_without_any_weights(pictures, capsys):
     found = {}
     for picture in pictures:
         made = _generate(picture, "auto")
-        found[picture.name] = _overlap(made)
+        found[picture.name] = _overlap(made, _own_camera(made))
         told = json.loads(made["slipcast_settings"])
         assert made["slipcast_method"] == "image" and told["model"] == "auto"
+    found["placed"] = _overlap(made, _placed_before_a_camera(made))
     with capsys.disabled():
         print({name: round(value, 4) for name, value in found.items()})
     assert min(found.values()) >= 0.95, found
