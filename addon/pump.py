@@ -128,6 +128,8 @@ def _redraw(revision: int, last: bool) -> None:
                 for region in area.regions:
                     if region.type == "UI":
                         region.tag_redraw()
+        if not window.modal_operators:      # a tool under way has its keys there, which this would wipe out
+            window.workspace.status_text_set_internal(None)     # draws the status bar again; nothing else does
 
 
 def _make_process() -> EngineProcess:
