@@ -128,8 +128,8 @@ def _redraw(revision: int, last: bool) -> None:
                 for region in area.regions:
                     if region.type == "UI":
                         region.tag_redraw()
-        if not window.modal_operators:      # a tool under way has its keys there, which this would wipe out
-            window.workspace.status_text_set_internal(None)     # draws the status bar again; nothing else does
+    # the status bar is in no screen's areas; it redraws when it hears of this, and only it and the top bar do
+    bpy.msgbus.publish_rna(key=(bpy.types.ViewLayer, "name"))
 
 
 def _make_process() -> EngineProcess:

@@ -43,7 +43,7 @@ class SLIPCAST_PT_main(_SidebarPanel):
         column.prop(asked, "target_size")
         layout.separator()
         if session.job is not None:
-            _draw_job(layout, session.job)
+            draw_job(layout, session.job)
         else:
             _draw_generate(layout, context, asked.folder)
         _draw_ending(layout, context, session)
@@ -81,7 +81,7 @@ def _draw_generate(layout: bpy.types.UILayout, context: bpy.types.Context, folde
         draw_text(layout, context, "Choose the engine's Python under Preferences > Add-ons > Slipcast.", "INFO")
 
 
-def _draw_job(layout: bpy.types.UILayout, job: JobState) -> None:
+def draw_job(layout: bpy.types.UILayout, job: JobState) -> None:
     fraction, words = describe(job)
     column = layout.column()
     column.progress(factor=fraction or 0.0, text=words)

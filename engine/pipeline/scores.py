@@ -17,6 +17,7 @@ from ..render.observe import ViewStack, blend_observations, linear_from_srgb_tab
 from .atlas import merged_corners
 from .bake import BRIGHTER, DARKER, SHARPNESS, srgb_bytes
 from .cameras import resize_camera
+from .lookup import read_pixels
 from .normals import vertex_normals
 from .progress import Stage
 from .trust import stack_views
@@ -91,9 +92,7 @@ def score_texture(textured: TexturedMesh, judges: Judges, device: torch.device, 
         uv = interpolate_at(face, weights, torch.from_numpy(split).to(device), torch.from_numpy(uvs).to(device))
         u, v = uv.cpu().numpy().T
         drawn = np.zeros((*covered.shape, 3), np.float32)
-        if len(u):
-            drawn[covered] = cv2.remap(textured.base_color, (u * width - 0.5)[None], ((1 - v) * height - 0.5)[None],
-                                       cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] / 255
+        drawn[covered] = read_pixels(textured.base_color, u * width, (1 - v) * height) / 255
         rows.append(_differences(drawn, covered, view, mask))
         stage.advance()
     return _mean(rows).psnr_db
