@@ -19,9 +19,9 @@ _PLAIN: dict[type, Callable[..., Any]] = {
 _MAY_BE_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
 
 
-def folder_property(options: set[str] | frozenset[str] = frozenset(), **shown: Any) -> Any:
-    """A property for a folder, which may be given from the .blend file's own ("//photos")."""
-    return StringProperty(subtype="DIR_PATH", options={*options, *_MAY_BE_RELATIVE}, **shown)
+def path_property(subtype: str = "DIR_PATH", options: set[str] | frozenset[str] = frozenset(), **shown: Any) -> Any:
+    """A property for a folder (or FILE_PATH), which may be given from the .blend file's own ("//photos")."""
+    return StringProperty(subtype=subtype, options={*options, *_MAY_BE_RELATIVE}, **shown)
 
 
 def knob_properties(kind: type, **extra: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def knob_properties(kind: type, **extra: Any) -> dict[str, Any]:
 def addon_properties(**extra: Any) -> dict[str, Any]:
     """Annotations for what the engine is not asked: where the views are and where the result goes."""
     return {
-        "folder": folder_property(
+        "folder": path_property(
             name="Views", **extra,
             description="Folder with pictures of one object and the cameras they were taken with: transforms.json, "
                         "a COLMAP model or a Middlebury parameter file"),

@@ -16,6 +16,7 @@ from typing import Any
 
 import bpy
 import numpy as np
+from mathutils.bvhtree import BVHTree
 
 _spec = importlib.util.spec_from_file_location("hands", Path(__file__).with_name("hands.py"))
 hands = importlib.util.module_from_spec(_spec)
@@ -23,6 +24,7 @@ _spec.loader.exec_module(hands)
 
 JOB_LIMIT_S = 400.0
 TARGET = "Target"
+PHOTO = "02.jpg"        # from the front
 BUDGET = 1500           # triangles, after the decimation
 ZIP, OUT = (Path(word) for word in sys.argv[sys.argv.index("--") + 1:])
 report: dict[str, Any] = {}
@@ -46,6 +48,7 @@ def steps() -> Iterator[None]:
     yield from tweak()
     yield from bake()
     yield from keyboard()
+    yield from picture(pump)
     yield from others(pump)
 
 
@@ -130,7 +133,7 @@ def refine(pump: Any) -> Iterator[None]:
     asked.targets, asked.subject, asked.count, asked.resolution, asked.samples = "ORBIT", TARGET, 10, 192, 4
     asked.quality, asked.keep_topology, asked.texture_px = "draft", True, "512"
     push("Before Refine")
-    goal, start = evaluated_points(target), points(thing)
+    goal, start = BVHTree.FromObject(target, bpy.context.evaluated_depsgraph_get()), points(thing)
     report["refine_apart_before"] = apart(start, goal)
     yield from tab().show("SLIPCAST_PT_refine")
     yield from hands.sidebar_shot(OUT / "refine.png", 600)
@@ -144,7 +147,7 @@ def refine(pump: Any) -> Iterator[None]:
     report["refine_apart_after"] = apart(points(now), goal)
     report["refine_same_faces"] = len(now.data.polygons) == len(target.data.polygons)
     after_undo, after_redo = yield from undo_and_redo(
-        lambda: apart(points(bpy.data.objects[report["made"][0]]), start))
+        lambda: float(np.abs(points(bpy.data.objects[report["made"][0]]) - start).max()))
     report["refine_after_undo"], report["refine_after_redo"] = after_undo, after_redo
 
 
@@ -205,6 +208,20 @@ def keyboard() -> Iterator[None]:
     yield from hands.press("RET", at)
     yield from hands.pause(0.8)
     report["keyboard_moved"] = float(np.abs(points(bpy.data.objects[report["made"][0]]) - before).max())
+
+
+def picture(pump: Any) -> Iterator[None]:
+    """One photo, by the model that is always there."""
+    before, session, asked = names(), pump.session(), bpy.context.scene.slipcast_picture
+    asked.filepath, asked.model = f"//skull/images/{PHOTO}", "silhouette"
+    asked.texture_px, asked.face_budget = "512", 2000
+    yield from tab().show("SLIPCAST_PT_picture")
+    yield from hands.press_button("slipcast.generate_from_picture")
+    yield from hands.wait(lambda: session.job is not None, "a job by the click")
+    yield from hands.wait(lambda: session.job is None, "the end of the job", JOB_LIMIT_S)
+    report["picture_error"], report["picture_made"] = str(session.error or ""), sorted(names() - before)
+    yield from hands.sidebar_shot(OUT / "picture.png", 640)
+    report["picture_after_undo"], _ = yield from undo_and_redo(lambda: sorted(names() - before))
 
 
 def others(pump: Any) -> Iterator[None]:
@@ -280,23 +297,9 @@ def points(thing: bpy.types.Object) -> np.ndarray:
     return held.reshape(-1, 3)
 
 
-def evaluated_points(thing: bpy.types.Object) -> np.ndarray:
-    """(V, 3) float32 with its modifiers, in the object's frame."""
-    seen = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
-    held = np.empty(3 * len(seen.data.vertices), np.float32)
-    seen.data.vertices.foreach_get("co", held)
-    return held.reshape(-1, 3)
-
-
-def apart(some: np.ndarray, others: np.ndarray) -> float:
-    """Mean distance from each of some points to the nearest of the others, both (N, 3)."""
-    from mathutils.kdtree import KDTree
-
-    tree = KDTree(len(others))
-    for number, other in enumerate(others):
-        tree.insert(other, number)
-    tree.balance()
-    return float(np.mean([tree.find(each)[2] for each in some[::7]]))
+def apart(some: np.ndarray, surface: BVHTree) -> float:
+    """Mean distance of points, (N, 3) float, from a surface in the same frame."""
+    return float(np.mean([surface.find_nearest(each)[3] for each in some]))
 
 
 def material_of(thing: bpy.types.Object) -> str:

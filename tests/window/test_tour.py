@@ -101,6 +101,11 @@ def test_baking_from_the_original_gives_its_colours_and_relief_and_is_one_undo_s
     assert (seen["bake_undone"], seen["bake_redone"]) == (True, True)
 
 
+def test_one_photo_gives_one_object_in_one_undo_step(seen: dict):
+    assert seen["picture_error"] == "" and seen["picture_after_undo"] == []
+    assert len(seen["picture_made"]) == 1
+
+
 def test_f3_and_a_few_letters_do_without_the_mouse(seen: dict):
     assert seen["keyboard_moved"] > 1e-4
 
