@@ -50,6 +50,7 @@ def steps() -> Iterator[None]:
     yield from keyboard()
     yield from picture(pump)
     yield from others(pump)
+    yield from mask()
 
 
 # --- generate
@@ -244,6 +245,31 @@ def others(pump: Any) -> Iterator[None]:
     yield from hands.sidebar_shot(OUT / "views.png", 600)
 
 
+def mask() -> Iterator[None]:
+    """The mask of a photo is painted with one stroke and saved."""
+    bpy.context.scene.slipcast_masks.view = f"images/{PHOTO}"
+    yield from tab().show("SLIPCAST_PT_masks")
+    yield from hands.press_button("slipcast.paint_mask")
+    yield from hands.wait(lambda: any(area.type == "IMAGE_EDITOR" for area in hands.window().screen.areas), "an editor")
+    place = hands.view3d("IMAGE_EDITOR")
+    place["area"].spaces.active.show_region_ui = True
+    yield from hands.pause(0.8)
+    place["region"].active_panel_category = "Slipcast"
+    image = place["area"].spaces.active.image
+    before = mean_alpha(image)
+    with bpy.context.temp_override(**hands.view3d("IMAGE_EDITOR")):
+        bpy.ops.slipcast.mask_brush(way="BACKGROUND")
+    region = hands.main_region(place)
+    x, y = region.x + region.width // 3, region.y + region.height // 2
+    yield from hands.drag((x, y), (x + 40, y + 30))
+    report["mask_before"], report["mask_after"] = before, mean_alpha(image)
+    hands.point((region.x + 4, region.y + 4))
+    yield from hands.viewport_shot(OUT / "paint.png", kind="IMAGE_EDITOR")
+    with bpy.context.temp_override(**hands.view3d("IMAGE_EDITOR")):
+        bpy.ops.slipcast.save_mask()
+    report["mask_files"] = [path.name for path in (OUT / "skull" / "slipcast_masks").rglob("*.*")]
+
+
 # --- of the scene
 def tab(held: list[Any] = []) -> Any:  # noqa: B006  (the one tab of this run)
     if not held:
@@ -280,7 +306,7 @@ def activate(thing: bpy.types.Object) -> None:
 def look_at(name: str) -> Iterator[None]:
     """Turn the viewport to an object, free of the sidebar."""
     place = hands.view3d()
-    place["region"] = next(region for region in place["area"].regions if region.type == "WINDOW")
+    place["region"] = hands.main_region(place)
     activate(bpy.data.objects[name])
     with bpy.context.temp_override(**place):
         bpy.ops.view3d.view_axis(type="FRONT")
@@ -309,6 +335,12 @@ def material_of(thing: bpy.types.Object) -> str:
 def color_image(material: bpy.types.Material) -> bpy.types.Image:
     return next(node.image for node in material.node_tree.nodes
                 if node.type == "TEX_IMAGE" and node.image.colorspace_settings.name == "sRGB")
+
+
+def mean_alpha(image: bpy.types.Image) -> float:
+    held = np.empty(len(image.pixels), np.float32)
+    image.pixels.foreach_get(held)
+    return float(held[3::4].mean())
 
 
 def spread(image: bpy.types.Image) -> list[list[float]]:

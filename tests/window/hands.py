@@ -29,12 +29,16 @@ def window(index: int = 0) -> bpy.types.Window:
     return bpy.context.window_manager.windows[index]
 
 
-def view3d(index: int = 0) -> dict[str, Any]:
-    """What an operator of the 3D viewport needs, for temp_override: window, area, and the sidebar as region."""
-    screen = window(index).screen
-    area = max((area for area in screen.areas if area.type == "VIEW_3D"), key=lambda area: area.width * area.height)
-    return {"window": window(index), "area": area,
+def view3d(kind: str = "VIEW_3D") -> dict[str, Any]:
+    """What an operator in the 3D viewport (or in a `kind`) needs, for temp_override; the region is the sidebar."""
+    areas = [area for area in window().screen.areas if area.type == kind]
+    area = max(areas, key=lambda area: area.width * area.height)
+    return {"window": window(), "area": area,
             "region": next(region for region in area.regions if region.type == "UI")}
+
+
+def main_region(place: dict[str, Any]) -> bpy.types.Region:
+    return next(region for region in place["area"].regions if region.type == "WINDOW")
 
 
 def pause(seconds: float) -> Iterator[None]:
@@ -174,9 +178,23 @@ def _take(path: Path, part: tuple[int, int, int, int] | None, colours: int) -> N
                    check=False, timeout=60)
 
 
-def viewport_shot(path: Path, colours: int = 64) -> Iterator[None]:
-    """The 3D viewport with its sidebar, and nothing else of Blender."""
-    area = view3d()["area"]
+def drag(start: tuple[int, int], end: tuple[int, int], moves: int = 12) -> Iterator[None]:
+    """A stroke with the left button down."""
+    point(start)
+    yield from pause(0.2)
+    send("LEFTMOUSE", "PRESS", start)
+    yield from pause(0.1)
+    for move in range(1, moves + 1):
+        at = tuple(a + (b - a) * move // moves for a, b in zip(start, end))
+        point((at[0], at[1]))
+        yield from pause(0.05)
+    send("LEFTMOUSE", "RELEASE", end)
+    yield from pause(0.5)
+
+
+def viewport_shot(path: Path, colours: int = 64, kind: str = "VIEW_3D") -> Iterator[None]:
+    """The 3D viewport (or a `kind`) with its sidebar, and nothing else of Blender."""
+    area = view3d(kind)["area"]
     yield from shot(path, (area.x, window().height - area.y - area.height, area.width, area.height), colours)
 
 

@@ -106,6 +106,11 @@ def test_one_photo_gives_one_object_in_one_undo_step(seen: dict):
     assert len(seen["picture_made"]) == 1
 
 
+def test_a_stroke_of_the_brush_changes_the_mask_and_save_writes_it(seen: dict):
+    assert 0.0005 < seen["mask_before"] - seen["mask_after"] < 0.2    # one short stroke that takes away
+    assert [name for name in seen["mask_files"] if name.startswith("02")] != []
+
+
 def test_f3_and_a_few_letters_do_without_the_mouse(seen: dict):
     assert seen["keyboard_moved"] > 1e-4
 
