@@ -41,7 +41,7 @@ def steps() -> Iterator[None]:
     asked.target_size = 4.0
     hands.view3d()["area"].spaces.active.shading.color_type = "TEXTURE"
     hands.view3d()["area"].spaces.active.shading.light = "STUDIO"
-    yield from hands.sidebar_shot(OUT / "generate.png", 600)
+    yield from hands.sidebar_shot(OUT / "generate.png", 500)
     yield from generate(pump)
     yield from cancel(pump)
     yield from refine(pump)
@@ -137,7 +137,7 @@ def refine(pump: Any) -> Iterator[None]:
     goal, start = BVHTree.FromObject(target, bpy.context.evaluated_depsgraph_get()), points(thing)
     report["refine_apart_before"] = apart(start, goal)
     yield from tab().show("SLIPCAST_PT_refine")
-    yield from hands.sidebar_shot(OUT / "refine.png", 600)
+    yield from hands.sidebar_shot(OUT / "refine.png", 540)
     session = pump.session()
     yield from hands.press_button("slipcast.refine")
     yield from hands.wait(lambda: session.job is not None, "the renders", 240.0)
@@ -159,7 +159,7 @@ def tweak() -> Iterator[None]:
     yield from tab().show("SLIPCAST_PT_tweak")
     yield from hands.press_button("slipcast.check_mesh")
     report["health"] = thing.data["slipcast_health"]["line"]
-    yield from hands.sidebar_shot(OUT / "tweak.png", 600)
+    yield from hands.sidebar_shot(OUT / "tweak.png", 560)
     report["faces_before"] = len(thing.data.polygons)
     with bpy.context.temp_override(**hands.view3d()):
         bpy.ops.slipcast.face_budget("EXEC_DEFAULT", True, triangles=BUDGET)
@@ -175,7 +175,7 @@ def bake() -> Iterator[None]:
     asked = bpy.context.scene.slipcast_rebake
     asked.source, asked.texture_px, asked.normal = "ORIGINAL", "512", True
     yield from tab().show("SLIPCAST_PT_rebake")
-    yield from hands.sidebar_shot(OUT / "bake.png", 600)
+    yield from hands.sidebar_shot(OUT / "bake.png", 450)
     images = set(bpy.data.images.keys())
     yield from hands.press_button("slipcast.rebake")
     yield from hands.wait(lambda: material_of(bpy.data.objects[report["made"][0]]) != wore, "the bake", 180.0)
@@ -227,28 +227,27 @@ def picture(pump: Any) -> Iterator[None]:
 
 def others(pump: Any) -> Iterator[None]:
     """The panels that were not needed on the way."""
-    yield from tab().show("SLIPCAST_PT_masks")
-    yield from hands.sidebar_shot(OUT / "masks.png", 600)
     yield from tab().show("SLIPCAST_PT_history")
     yield from hands.press_button("slipcast.refresh_history")
     listed = bpy.context.window_manager.slipcast_history
     yield from hands.wait(lambda: any(line.icon for line in listed.jobs), "a picture in the list")
     yield from hands.wait(lambda: not pump.session().busy, "the rest of the pictures")
     report["results"] = [[line.label, line.state, line.icon] for line in listed.jobs]
-    yield from hands.sidebar_shot(OUT / "results.png", 600)
+    yield from hands.sidebar_shot(OUT / "results.png", 700)
     yield from tab().show("SLIPCAST_PT_models")
     yield from hands.press_button("slipcast.refresh_models")
     yield from hands.wait(lambda: pump.session().models.loaded, "the models")
     report["models"] = [model.name for model in pump.session().models.models]
-    yield from hands.sidebar_shot(OUT / "models.png", 600)
+    yield from hands.sidebar_shot(OUT / "models.png", 700)
     yield from tab().show("SLIPCAST_PT_render_views")
-    yield from hands.sidebar_shot(OUT / "views.png", 600)
+    yield from hands.sidebar_shot(OUT / "views.png", 560)
 
 
 def mask() -> Iterator[None]:
     """The mask of a photo is painted with one stroke and saved."""
     bpy.context.scene.slipcast_masks.view = f"images/{PHOTO}"
     yield from tab().show("SLIPCAST_PT_masks")
+    yield from hands.sidebar_shot(OUT / "masks.png", 430)
     yield from hands.press_button("slipcast.paint_mask")
     yield from hands.wait(lambda: any(area.type == "IMAGE_EDITOR" for area in hands.window().screen.areas), "an editor")
     place = hands.view3d("IMAGE_EDITOR")
@@ -264,7 +263,7 @@ def mask() -> Iterator[None]:
     yield from hands.drag((x, y), (x + 40, y + 30))
     report["mask_before"], report["mask_after"] = before, mean_alpha(image)
     hands.point((region.x + 4, region.y + 4))
-    yield from hands.viewport_shot(OUT / "paint.png", kind="IMAGE_EDITOR")
+    yield from hands.viewport_shot(OUT / "paint.png", 32, "IMAGE_EDITOR")
     with bpy.context.temp_override(**hands.view3d("IMAGE_EDITOR")):
         bpy.ops.slipcast.save_mask()
     report["mask_files"] = [path.name for path in (OUT / "skull" / "slipcast_masks").rglob("*.*")]

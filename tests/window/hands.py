@@ -106,7 +106,7 @@ def write(text: str, at: tuple[int, int]) -> Iterator[None]:
 def find_button(command: str) -> Generator[None, None, tuple[int, int]]:
     """The middle of the topmost button of the sidebar that runs bpy.ops.<command>. Raises LookupError."""
     region, manager = view3d()["region"], bpy.context.window_manager
-    for share in (0.3, 0.7):        # rows of two
+    for share in (0.3, 0.7, 0.96):      # rows of two, and the buttons beside a list
         x = region.x + int(region.width * share * 0.86)         # the tabs are at the right
         hits = []
         for y in range(region.y + region.height - 4, region.y, -SCAN_PX):
