@@ -58,6 +58,7 @@ def test_list_shows_what_was_made_with_pictures_newest_first_also_after_blender_
     # without a window Blender makes no icons; that it can read the picture is what can be seen
     assert tuple(history_view._previews[path.stem].image_size) == (1, 1)
     assert path.read_bytes().startswith(b"\x89PNG") and not desk.busy
+    assert _shown().jobs[0].kind == "Views"
     assert _shown().jobs[0].words.startswith("Views, ") and job_lines(desk.jobs[0])[0] == "cup"
     assert any("faces" in line and "MB" in line for line in job_lines(desk.jobs[0]))
     pump.close_session()
