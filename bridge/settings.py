@@ -36,6 +36,8 @@ class ViewsSettings:
                              label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
     texture_px: int = _knob(2048, "Width and height of the base colour texture",
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    normal_map: bool = _knob(True, "Where simplifying took relief away, keep it as a normal map",
+                             label="Normal Map")
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
 
 
@@ -59,6 +61,8 @@ class RefineMeshSettings:
                              label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
     texture_px: int = _knob(2048, "Width and height of the base colour texture",
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    normal_map: bool = _knob(True, "Where simplifying took relief away, keep it as a normal map",
+                             label="Normal Map")
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
 
 

@@ -60,7 +60,8 @@ def add_shared_arguments(parser: argparse.ArgumentParser, kind: type) -> None:
     for knob in dataclasses.fields(kind):
         facts = knob.metadata
         if isinstance(knob.default, bool):
-            parser.add_argument(_option(knob), dest=knob.name, action="store_true", help=facts["tip"])
+            action = argparse.BooleanOptionalAction if knob.default else "store_true"     # what is on can be put off
+            parser.add_argument(_option(knob), dest=knob.name, action=action, default=knob.default, help=facts["tip"])
             continue
         parser.add_argument(_option(knob), dest=knob.name, type=type(knob.default), default=knob.default,
                             choices=facts.get("choices"), help=f"{facts['tip']} (default: {knob.default or 'none'})"

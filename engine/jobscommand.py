@@ -19,7 +19,7 @@ from ..bridge.settings import METHODS
 from .contactsheet import PICTURES, Card, contact_sheet, facts, when
 from .history import History, StoredHistory, find_job, open_history
 
-MESH = ("vertices", "faces", "corner_uvs", "base_color")
+MESH = ("vertices", "faces", "corner_uvs", "base_color", "normal_map")
 _JOB_HELP = "the first digits of its id, as `jobs list` shows it, or last"
 
 

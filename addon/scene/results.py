@@ -46,6 +46,7 @@ class PreparedResult:
     """A result read, checked and moved; nothing of it is in Blender yet.
 
     vertices: (V, 3) float32, local to the object. faces: (F, 3) int32. corner_uvs: (F, 3, 2) float32.
+    normal_map_png: tangent space, or None: the engine made none.
     world_from_views: (4, 4) float64, the similarity that takes the views' world to Blender's.
     """
 
@@ -57,6 +58,7 @@ class PreparedResult:
     cameras: tuple[PinholeCamera, ...]
     world_from_views: np.ndarray
     properties: Mapping[str, Any]
+    normal_map_png: bytes | None = None
 
 
 def prepare_result(result: Result, placement: Placement, engine_version: str = "") -> PreparedResult:
@@ -71,7 +73,8 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     world_from_views[:3, 3] = np.asarray(placement.base) - scale * bottom
     cameras = tuple(map(camera_from_mapping, _json(result, "cameras"))) if placement.import_cameras else ()
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
-                          world_from_views, _properties(result, engine_version, world_from_views))
+                          world_from_views, _properties(result, engine_version, world_from_views),
+                          bytes(_data(result, "normal_map")) if "normal_map" in result.artefacts else None)
 
 
 def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy.types.Scene,
@@ -84,7 +87,10 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
     with _all_or_nothing(data):
         mesh = build_mesh(data.meshes, name, prepared.vertices, prepared.faces, prepared.corner_uvs)
         image = pack_png(data.images, f"{name} Base Color", prepared.base_color_png)
-        mesh.materials.append(textured_material(data.materials, name, image))
+        relief = None
+        if prepared.normal_map_png is not None:
+            relief = pack_png(data.images, f"{name} Normal Map", prepared.normal_map_png, colors=False)
+        mesh.materials.append(textured_material(data.materials, name, image, relief))
         made = data.objects.new(name, mesh)
         made.location = prepared.placement.base
         for key, value in prepared.properties.items():

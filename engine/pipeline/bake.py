@@ -11,14 +11,12 @@ import math
 import numpy as np
 import torch
 
-from ..render import Fragments, find_fragments, interpolate_at
 from ..render.observe import ViewStack, blend_observations, linear_from_srgb_table, observe
-from .atlas import merged_corners
 from .exposure import solve_gains
 from .favour import view_favour
 from .fill import pad_with_nearest, vertex_colors
-from .normals import vertex_normals
 from .progress import Stage
+from .texels import Texels
 from .trust import stack_views
 from .types import Mask, UvMesh, ViewSet
 
@@ -39,7 +37,7 @@ def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], te
     used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
     if not used:
         used = list(zip(views.views, masks))
-    texels = _Texels(uv_mesh, texture_px, device)
+    texels = Texels(uv_mesh, texture_px, device)
     block = max(1, OBSERVATIONS_AT_ONCE // len(used))
     stage.total = stage.done + len(used) + math.ceil(texels.count / block)
     stack = stack_views(uv_mesh.mesh, [view for view, _ in used], [mask for _, mask in used], device, stage)
@@ -59,39 +57,7 @@ def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], te
     return _finish(texels, color, confidence)
 
 
-class _Texels:
-    """The covered texels of a texture and where they lie on the surface."""
-
-    def __init__(self, uv_mesh: UvMesh, texture_px: int, device: torch.device) -> None:
-        mesh = uv_mesh.mesh
-        _, uvs, split = merged_corners(mesh.faces, uv_mesh.corner_uvs)
-        ones = np.ones(len(uvs), np.float32)
-        clip = np.stack([uvs[:, 0] * 2 - 1, 1 - uvs[:, 1] * 2, ones * 0, ones], -1).astype(np.float32)
-        fragments: Fragments = find_fragments(torch.from_numpy(clip).to(device)[None],
-                                              torch.from_numpy(split).to(device), texture_px, texture_px)
-        covered = fragments.face[0] >= 0
-        self.mesh, self.covered = mesh, covered.cpu().numpy()
-        self.face, self.weights = fragments.face[0][covered], fragments.weights[0][covered]
-        self.count = len(self.face)
-        self._faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, dtype=np.int32)).to(device)
-        self._vertices = torch.from_numpy(np.ascontiguousarray(mesh.vertices, dtype=np.float32)).to(device)
-        self._normals = torch.from_numpy(vertex_normals(mesh.vertices, mesh.faces)).to(device)
-
-    def surface(self, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Points and normals (N, 3) float32, world, of some of the texels."""
-        return self.at(part, self._vertices), self.at(part, self._normals)
-
-    def at(self, part: slice, attributes: torch.Tensor) -> torch.Tensor:
-        """Vertex attributes (V, C) at some of the texels, (N, C)."""
-        return interpolate_at(self.face[part], self.weights[part], self._faces, attributes)
-
-    def corners(self) -> tuple[np.ndarray, np.ndarray]:
-        """Vertex indices and barycentric weights of each texel, (N, 3) each."""
-        two = self.weights.cpu().numpy()
-        return self.mesh.faces[self.face.cpu().numpy()], np.concatenate([two, 1 - two.sum(1, keepdims=True)], 1)
-
-
-def _gains(texels: _Texels, stack: ViewStack, linear: torch.Tensor) -> torch.Tensor:
+def _gains(texels: Texels, stack: ViewStack, linear: torch.Tensor) -> torch.Tensor:
     """(V, 3) float32 factors that even out exposure, from evenly spread texels."""
     step = max(1, texels.count // EXPOSURE_SAMPLES)
     seen, weight = observe(*texels.surface(slice(0, None, step)), stack, linear)
@@ -99,7 +65,7 @@ def _gains(texels: _Texels, stack: ViewStack, linear: torch.Tensor) -> torch.Ten
     return torch.from_numpy(gains.astype(np.float32)).to(linear.device)
 
 
-def _finish(texels: _Texels, color: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+def _finish(texels: Texels, color: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """Fill what is unseen or only faintly seen, pad, and go to sRGB bytes."""
     mesh = texels.mesh
     seen = confidence[confidence > 0]

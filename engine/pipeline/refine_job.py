@@ -20,6 +20,7 @@ from .finish import finish_mesh
 from .images import load_views
 from .matting import mask_views
 from .mesh_files import MESH_SUFFIXES, MeshFile, read_mesh
+from .normal_map import bake_normal_map, worth_a_normal_map
 from .presets import views_preset
 from .progress import Run, Stage
 from .refine import refine_mesh
@@ -67,17 +68,19 @@ def refine_from_views(files: Mapping[str, Path], settings: RefineMeshSettings, r
     freedom = _freedom(job.given, settings)
     with run.stage("refine", unit="iterations") as stage:
         check_freedom(freedom, job.given.mesh)
-        mesh = refine_mesh(job.given.mesh, job.fitted, job.masks, _refine_settings(settings, freedom), place, stage,
+        fine = refine_mesh(job.given.mesh, job.fitted, job.masks, _refine_settings(settings, freedom), place, stage,
                            run.preview, freedom=freedom)
-        _tell_of_poor_fit(mesh, job, place, stage)
-    run.preview(mesh)
+        _tell_of_poor_fit(fine, job, place, stage)
+    run.preview(fine)
     with run.stage("simplify") as stage:
-        mesh = _within_budget(mesh, settings, freedom, stage)
+        mesh = _within_budget(fine, settings, freedom, stage)
     with run.stage("unwrap") as stage:
         uv_mesh = _with_coordinates(mesh, job.given.corner_uvs, settings, stage)
     with run.stage("bake") as stage:
         base_color = bake_base_color(uv_mesh, job.fitted, job.masks, settings.texture_px, place, stage)
-    textured = TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, base_color)
+        relief = settings.normal_map and worth_a_normal_map(fine, mesh)
+        normal_map = bake_normal_map(uv_mesh, fine, settings.texture_px, place, stage) if relief else None
+    textured = TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, base_color, normal_map)
     scores = None
     if job.judges is not None:
         with run.stage("score", unit="views") as stage:

@@ -130,11 +130,15 @@ class UvMesh:
 
 @dataclass(frozen=True)
 class TexturedMesh:
-    """What a job delivers. base_color: (H, W, 3) uint8, sRGB, row 0 on top (= highest v)."""
+    """What a job delivers. base_color: (H, W, 3) uint8, sRGB, row 0 on top (= highest v).
+
+    normal_map: the same shape, linear, tangent space with green along +v (normal_map.py), or None: the mesh shows all.
+    """
 
     mesh: Mesh
     corner_uvs: np.ndarray
     base_color: np.ndarray
+    normal_map: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
