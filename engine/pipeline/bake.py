@@ -7,32 +7,50 @@ before, highlights are held back by a robust mean, unseen texels take on their s
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from ..render.observe import ViewStack, blend_observations, linear_from_srgb_table, observe
-from .exposure import solve_gains
+from .delight import ViewLight, find_view_light, fit_view_light
 from .favour import view_favour
 from .fill import pad_with_nearest, vertex_colors
+from .normals import vertex_normals
 from .progress import Stage
 from .texels import Texels
+from .texture_fit import Projected, TextureSettings, fit_texture, judges_among, rounds_of
 from .trust import stack_views
 from .types import Mask, UvMesh, ViewSet
 
 SHARPNESS = 3.0              # exponent on weights: 1 = mean of the views, large = only the best view
 BRIGHTER, DARKER = 0.12, 0.3  # log luminance off the median at which a view counts half: highlights are brighter
 OBSERVATIONS_AT_ONCE = 4_000_000
-EXPOSURE_SAMPLES = 20_000
+LIGHT_SAMPLES = 10_000
 FAINT = 0.01                 # of the median confidence: below, the fill shines through
 
 
+@dataclass(frozen=True)
+class Painted:
+    """base_color: (H, W, 3) uint8 sRGB, row 0 = highest v; every texel is filled. light: what was divided out of it."""
+
+    base_color: np.ndarray
+    light: ViewLight
+
+
 def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
-                    stage: Stage) -> np.ndarray:
-    """Base colour texture, (texture_px, texture_px, 3) uint8 sRGB, row 0 = highest v; every texel is filled.
+                    stage: Stage, fit: TextureSettings | None = None) -> np.ndarray:
+    """Base colour texture, (texture_px, texture_px, 3) uint8 sRGB: that of paint_texture, without its light."""
+    return paint_texture(uv_mesh, views, masks, texture_px, device, stage, fit).base_color
+
+
+def paint_texture(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
+                  stage: Stage, fit: TextureSettings | None = None) -> Painted:
+    """The texture of a mesh, from the best views of each texel; with `fit` it is then optimised until the mesh looks
+    like all its views, and a light that moves with the camera is taken out of it (texture_fit.py, delight.py).
 
     masks: one per view; a view whose mask has confidence 0 is left out. Progress counts views (their depth maps), then
-    blocks of texels. Raises Cancelled.
+    blocks of texels, then rounds of the fit. Raises Cancelled.
     """
     used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
     if not used:
@@ -40,34 +58,60 @@ def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], te
     texels = Texels(uv_mesh, texture_px, device)
     block = max(1, OBSERVATIONS_AT_ONCE // len(used))
     stage.total = stage.done + len(used) + math.ceil(texels.count / block)
+    stage.total += 0 if fit is None else rounds_of(fit, len(used))
     stack = stack_views(uv_mesh.mesh, [view for view, _ in used], [mask for _, mask in used], device, stage)
     linear = torch.from_numpy(linear_from_srgb_table()).to(device)
-    gains = _gains(texels, stack, linear)
+    light = _light(texels, stack, linear, fit is not None and fit.moving_light)
     favour = view_favour(uv_mesh.mesh, stack, linear)
-    color = np.zeros((texels.count, 3), np.float32)
-    confidence = np.zeros(texels.count, np.float32)
+    normals = torch.from_numpy(vertex_normals(uv_mesh.mesh.vertices, uv_mesh.mesh.faces)).to(device)
+    moving = light.moving_in_all(normals)
+    judges = judges_among(len(used)) if fit is not None else ()
+    full, blind = _Blended(texels.count), _Blended(texels.count) if judges else None
     for start in range(0, texels.count, block):
         part = slice(start, start + block)
         seen, weight = observe(*texels.surface(part), stack, linear)
+        seen /= light.gain.exp()
+        if light.moves:
+            seen /= texels.at(part, moving).exp()[..., None]
         weight = torch.sqrt(weight * texels.at(part, favour))   # 0 stays 0: hidden is hidden
-        mixed, sure = blend_observations(seen * gains, weight, SHARPNESS, BRIGHTER, DARKER)
-        color[part], confidence[part] = mixed.cpu().numpy(), sure.cpu().numpy()
+        full.blend(part, seen, weight)
+        if blind is not None:
+            weight[:, list(judges)] = 0
+            blind.blend(part, seen, weight)
         stage.advance()
     stage.check()
-    return _finish(texels, color, confidence)
+    image = _filled(texels, full)
+    if fit is not None:
+        projected = Projected(image, None if blind is None else _filled(texels, blind), texels.covered)
+        cameras = [view.camera for view, _ in used]
+        image = fit_texture(projected, uv_mesh, cameras, stack, favour, moving, light, fit, stage)
+    return Painted(pad_with_nearest(srgb_bytes(image), texels.covered), light)
 
 
-def _gains(texels: Texels, stack: ViewStack, linear: torch.Tensor) -> torch.Tensor:
-    """(V, 3) float32 factors that even out exposure, from evenly spread texels."""
-    step = max(1, texels.count // EXPOSURE_SAMPLES)
-    seen, weight = observe(*texels.surface(slice(0, None, step)), stack, linear)
-    gains = solve_gains(seen.cpu().numpy(), weight.cpu().numpy())
-    return torch.from_numpy(gains.astype(np.float32)).to(linear.device)
+class _Blended:
+    """Colour (N, 3) linear and confidence (N,) of the texels, float32."""
+
+    def __init__(self, count: int) -> None:
+        self.color, self.confidence = np.zeros((count, 3), np.float32), np.zeros(count, np.float32)
+
+    def blend(self, part: slice, seen: torch.Tensor, weight: torch.Tensor) -> None:
+        mixed, sure = blend_observations(seen, weight, SHARPNESS, BRIGHTER, DARKER)
+        self.color[part], self.confidence[part] = mixed.cpu().numpy(), sure.cpu().numpy()
 
 
-def _finish(texels: Texels, color: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Fill what is unseen or only faintly seen, pad, and go to sRGB bytes."""
-    mesh = texels.mesh
+def _light(texels: Texels, stack: ViewStack, linear: torch.Tensor, moving: bool) -> ViewLight:
+    """What makes the views differ, from evenly spread texels: exposures, and, if asked for, a light that moves."""
+    points, normals = texels.surface(slice(0, None, max(1, texels.count // LIGHT_SAMPLES)))
+    seen, weight = observe(points, normals, stack, linear)
+    turn = stack.pose[:, :3, :3]
+    if moving:
+        return find_view_light(seen, weight, normals, turn)
+    return fit_view_light(seen, weight, normals, turn, moving=False)
+
+
+def _filled(texels: Texels, blended: _Blended) -> np.ndarray:
+    """(H, W, 3) float32 linear: what is unseen or only faintly seen takes on its surroundings; 0 between the charts."""
+    mesh, color, confidence = texels.mesh, blended.color, blended.confidence
     seen = confidence[confidence > 0]
     sure = np.clip(confidence / (FAINT * float(np.median(seen))), 0, 1) if len(seen) else confidence
     corners, weights = texels.corners()
@@ -75,9 +119,9 @@ def _finish(texels: Texels, color: np.ndarray, confidence: np.ndarray) -> np.nda
     faint = np.flatnonzero(sure < 1)
     under = (smooth[corners[faint]] * weights[faint][..., None]).sum(1)
     color[faint] += (1 - sure[faint])[:, None] * (under - color[faint])
-    image = np.zeros((*texels.covered.shape, 3), np.uint8)
-    image[texels.covered] = srgb_bytes(color)
-    return pad_with_nearest(image, texels.covered)
+    image = np.zeros((*texels.covered.shape, 3), np.float32)
+    image[texels.covered] = color
+    return image
 
 
 def srgb_bytes(linear: np.ndarray) -> np.ndarray:

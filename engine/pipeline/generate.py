@@ -19,6 +19,7 @@ from .progress import Run
 from .refine import refine_mesh
 from .refine_settings import refine_preset
 from .surface import extract_surface
+from .texture_fit import texture_preset
 from .types import PipelineResult, TexturedMesh
 from .unwrap import UnwrapSettings, unwrap_mesh
 from .volume import working_volume
@@ -60,7 +61,8 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
     with run.stage("unwrap") as stage:
         uv_mesh = unwrap_mesh(mesh, UnwrapSettings(texture_px=settings.texture_px), stage)
     with run.stage("bake") as stage:
-        base_color = bake_base_color(uv_mesh, views, masks, settings.texture_px, place, stage)
+        base_color = bake_base_color(uv_mesh, views, masks, settings.texture_px, place, stage,
+                                     texture_preset(settings.quality))
         relief = settings.normal_map and worth_a_normal_map(fine, mesh)
         normal_map = bake_normal_map(uv_mesh, fine, settings.texture_px, place, stage) if relief else None
     cameras = tuple((view.name, view.camera) for view in views.views)

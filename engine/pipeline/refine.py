@@ -29,6 +29,7 @@ from .refine_losses import Surface, bending, normals_of, view_loss
 from .refine_settings import RefineLevel, RefineSettings
 from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
 from .types import Mask, Mesh, View, ViewSet
+from .watch import Watch
 
 log = logging.getLogger(__name__)
 
@@ -74,22 +75,6 @@ class _Sight:
         return self.light.of(chosen).brightness(facing, self.targets.turn[chosen])
 
 
-class _Watch:
-    """Time used so far: processor seconds of one thread on a CPU (repeatable on a busy machine), else the clock."""
-
-    def __init__(self, seconds: float, device: torch.device) -> None:
-        self._cpu = device.type == "cpu"
-        self._threads = max(1, torch.get_num_threads()) if self._cpu else 1
-        self._seconds, self._started = seconds, self._now()
-
-    def _now(self) -> float:
-        return (time.process_time() if self._cpu else time.perf_counter()) / self._threads
-
-    @property
-    def over(self) -> bool:
-        return self._now() - self._started >= self._seconds
-
-
 class Refinement:
     """A refinement under way. `mesh` is the last good state, in world units, at any time."""
 
@@ -129,7 +114,7 @@ class Refinement:
 
     def run(self, scene: _Scene) -> bool:
         """All levels, or until the time is used up. False: judged, and given up. Raises Cancelled."""
-        watch = _Watch(self._settings.seconds, scene.device)
+        watch = Watch(self._settings.seconds, scene.device)
         random = np.random.default_rng(self._settings.seed)
         levels, fitted = self._settings.levels, scene.fitted
         leash = Leash(self._freedom, self._given, scene.frame, scene.device)
@@ -147,7 +132,7 @@ class Refinement:
         return True
 
     def _level(self, mesh: Mesh, edge: float, leash: Leash, level: RefineLevel, scene: _Scene,
-               fitted: tuple[int, ...], random: np.random.Generator, watch: _Watch) -> int:
+               fitted: tuple[int, ...], random: np.random.Generator, watch: Watch) -> int:
         """Optimise positions and colours on one mesh. Returns the iterations done."""
         settings, device = self._settings, scene.device
         surface, degree = _surface(mesh, edge, device)

@@ -28,6 +28,7 @@ from .refine_freedom import Freedom, check_freedom
 from .refine_settings import RefineSettings, refine_preset
 from .scores import EVERY, Judges, judges_of, leave_out, score_mesh, score_texture
 from .symmetry import symmetry_along
+from .texture_fit import texture_preset
 from .types import Mask, Mesh, PipelineResult, Scores, TexturedMesh, UvMesh, View, ViewSet
 from .unwrap import UnwrapSettings, unwrap_mesh
 
@@ -77,7 +78,8 @@ def refine_from_views(files: Mapping[str, Path], settings: RefineMeshSettings, r
     with run.stage("unwrap") as stage:
         uv_mesh = _with_coordinates(mesh, job.given.corner_uvs, settings, stage)
     with run.stage("bake") as stage:
-        base_color = bake_base_color(uv_mesh, job.fitted, job.masks, settings.texture_px, place, stage)
+        base_color = bake_base_color(uv_mesh, job.fitted, job.masks, settings.texture_px, place, stage,
+                                     texture_preset(settings.quality))
         relief = settings.normal_map and worth_a_normal_map(fine, mesh)
         normal_map = bake_normal_map(uv_mesh, fine, settings.texture_px, place, stage) if relief else None
     textured = TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, base_color, normal_map)
