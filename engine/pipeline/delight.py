@@ -94,8 +94,8 @@ def _unforetold(color: torch.Tensor, weight: torch.Tensor, normals: torch.Tensor
                 out: torch.Tensor, moving: bool) -> float:
     """Median difference, log units, of the views `out` (V,) bool from what the others and their light say."""
     light = fit_view_light(color[:, ~out], weight[:, ~out], normals, turn[~out], moving)
-    moving = torch.stack([light.moving(normals, each) for each in turn], 1)
-    logs = color.clamp(min=DARK).log() - moving[..., None]
+    brighter = torch.stack([light.moving(normals, each) for each in turn], 1)
+    logs = color.clamp(min=DARK).log() - brighter[..., None]
     known: torch.Tensor = weight[..., None] * ((color > DARK) & (color < BRIGHT))
     share = known[:, ~out]
     own = (share * (logs[:, ~out] - light.gain)).sum(1) / share.sum(1).clamp(min=1e-30)
