@@ -1,13 +1,20 @@
 """What is asked of a job and what is known of it while it runs. No bpy."""
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from ..bridge.folders import collect_view_folder
 from ..bridge.messages import JobInfo, Progress
-from ..bridge.settings import ViewsSettings
+from .scene.refine_source import RefineSource
 from .scene.results import Placement, PreparedResult
+
+if TYPE_CHECKING:
+    from ..bridge.client import Client
 
 # In the order they are gone through. In all but "idle" something is under way.
 PHASES = ("idle", "reading", "engine", "sending", "queued", "running", "fetching", "placing")
@@ -34,18 +41,34 @@ STAGE_LABELS = {
     "unwrap": "Unwrapping",
     "bake": "Baking the texture",
 }
+LAST_STAGES = ("unwrap", "bake", "score", "turntable")   # in which the mesh is not bettered any more
 MEGABYTE = 1e6
 
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """folder: absolute. scene_name: where the result goes (if the scene is still there)."""
+    """folder: absolute. settings: the dataclass of the method. scene_name: where the result goes (if the scene is still
+    there). inputs: label -> content of what is sent beside the folder. onto: an object that takes on the colours, for
+    method "bake"; then no object is made. refined: the mesh that the result is given back to, for method "refine";
+    None: the result becomes an object of its own. kept: a job that the engine has already; then folder and settings
+    are not looked at: its result is fetched, or, with `changes` of its settings, run again.
+    """
 
     folder: Path
-    settings: ViewsSettings
+    settings: Any
     placement: Placement
     scene_name: str = ""
     method: str = "views"
+    inputs: Mapping[str, bytes] = field(default_factory=dict)
+    onto: str = ""
+    refined: RefineSource | None = None
+    kept: str = ""
+    changes: Mapping[str, Any] | None = None
+
+
+def read_inputs(request: GenerateRequest) -> dict[str, Path | bytes]:
+    """Label -> file or content, of what is uploaded. Raises BadFolder."""
+    return {**collect_view_folder(request.folder), **request.inputs}
 
 
 @dataclass
@@ -62,10 +85,27 @@ class JobState:
     cancelling_since_s: float | None = None
     waiting_for: str = ""                  # why a result is not placed yet
     previews: int = 0
+    finishing: bool = False                # the mesh was found good enough
+    keep: bool = False                     # of a cancelled job: its last state stays in the scene
 
     @property
     def cancelling(self) -> bool:
         return self.cancelling_since_s is not None
+
+    @property
+    def why_not_finish_early(self) -> str:
+        """Why "good enough" cannot be said at this moment, in words; "" when it can."""
+        if self.phase != "running" or not self.previews:
+            return "There is no mesh yet that could be good enough"
+        if self.cancelling:
+            return "The job is being cancelled"
+        if self.finishing or self.progress is not None and self.progress.stage in LAST_STAGES:
+            return "The mesh is being finished already"
+        return ""
+
+    @property
+    def may_finish_early(self) -> bool:
+        return not self.why_not_finish_early
 
 
 @dataclass(frozen=True)
@@ -82,14 +122,16 @@ class Outcome:
     warnings: tuple[str, ...] = field(default=())
 
 
-def outcome_of(info: JobInfo, prepared: PreparedResult, job: JobState, object_name: str) -> Outcome:
-    """What is told of a job that ended well; seconds are the artist's, from the press of the button."""
+def outcome_of(info: JobInfo, prepared: PreparedResult, job: JobState, object_name: str,
+               notes: tuple[str, ...] = ()) -> Outcome:
+    """What is told of a job that ended well; seconds are the artist's, from the press of the button. notes: of its
+    landing in the scene."""
     summary = info.summary
     return Outcome(
         name=job.request.placement.name, object_name=object_name, seconds=time.monotonic() - job.started_s,
         vertices=len(prepared.vertices), faces=len(prepared.faces), device=str(summary.get("device", "")),
         stages=tuple((str(name), float(seconds)) for name, seconds in summary.get("stages", ())),
-        warnings=tuple(map(str, summary.get("warnings", ()))))
+        warnings=(*map(str, summary.get("warnings", ())), *notes))
 
 
 def stage_label(progress: Progress) -> str:
@@ -111,8 +153,26 @@ def describe(job: JobState) -> tuple[float | None, str]:
         return None, "Cancelling"
     if job.phase == "running" and job.progress is not None:
         total = job.progress.total
-        return (job.progress.done / total if total else None), stage_label(job.progress)
+        words = f"Finishing: {stage_label(job.progress)}" if job.finishing else stage_label(job.progress)
+        return (job.progress.done / total if total else None), words
     if job.phase in ("sending", "fetching") and job.total_bytes:
         counts = f"{job.done_bytes / MEGABYTE:.1f} of {job.total_bytes / MEGABYTE:.1f} MB"
         return job.done_bytes / job.total_bytes, f"{PHASE_LABELS[job.phase]}: {counts}"
     return None, job.waiting_for or PHASE_LABELS[job.phase]
+
+
+def ask_for_new(request: GenerateRequest, inputs: Mapping[str, Path]) -> Callable[[Client], str]:
+    """What submits it, to a client that is connected; it returns the job's id."""
+    return lambda client: client.submit(request.method, dataclasses.asdict(request.settings), inputs,
+                                        label=request.placement.name or None)
+
+
+def ask_for_kept(request: GenerateRequest) -> Callable[[Client], str]:
+    """What fetches the result of a job that there is, or runs that once more; it returns the job's id."""
+    def ask(client: Client) -> str:
+        if request.changes is not None:
+            return client.rerun(request.kept, request.changes)
+        client.fetch(request.kept)
+        return request.kept
+
+    return ask

@@ -5,15 +5,23 @@ import logging
 
 import bpy
 
-from ..bridge.errors import BridgeError, InternalError
+from ..bridge.errors import BadMesh, BridgeError, InternalError
 from .job import GenerateRequest
+from .mask_store import keep_masks
+from .scene.dressing import dress
+from .scene.originals import JOB_KEY, VIEWS_KEY
+from .scene.refined import land_refined
 from .scene.results import PreparedResult, place_result
+from .scene.undo import push_undo
 
 log = logging.getLogger(__name__)
 
 
 class SceneLanding:
     """The session's Landing in the real Blender. Main thread only."""
+
+    def __init__(self) -> None:
+        self.notes: tuple[str, ...] = ()
 
     def why_not_now(self) -> str:
         """Blender must not be given new data while it renders, and in a mode its undo steps hold that mode only."""
@@ -25,31 +33,41 @@ class SceneLanding:
 
     def land(self, prepared: PreparedResult, request: GenerateRequest) -> str:
         """Place it in the scene it was asked for (the open one, if that is gone), and push one undo step."""
-        scene, view_layer = _scene_for(request.scene_name)
+        scene, view_layer = scene_for(request.scene_name)
         try:
-            made = place_result(prepared, bpy.data, scene, view_layer)
+            made = self._place(prepared, request, scene, view_layer)
+            if prepared.masks:
+                keep_masks(str(prepared.properties[JOB_KEY]), prepared.masks, prepared.warnings)
         except BridgeError:
             raise
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             log.exception("placing the result of %s", request.folder)
             raise InternalError(f"Blender could not take the result: {error}.",
                                 "Blender's terminal says more. The scene is as it was.") from error
-        _push_undo(f"Slipcast {made.name}")
+        push_undo(f"Slipcast {made.name}")
         return made.name
 
+    def _place(self, prepared: PreparedResult, request: GenerateRequest, scene: bpy.types.Scene,
+               view_layer: bpy.types.ViewLayer) -> bpy.types.Object:
+        self.notes = ()
+        if request.onto:
+            return dress(prepared, request.onto, scene)
+        if request.refined is None:
+            made = place_result(prepared, bpy.data, scene, view_layer)
+            made[VIEWS_KEY] = str(request.folder)
+            return made
+        try:
+            made, self.notes = land_refined(request.refined, prepared)
+        except BadMesh as error:   # the work must not be lost because the scene has moved on
+            made = place_result(prepared, bpy.data, scene, view_layer)
+            self.notes = (f"{error.message} The result is an object of its own, {made.name}.",)
+        return made
 
-def _scene_for(name: str) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
+
+def scene_for(name: str) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
+    """The scene of that name, else the open one; and the view layer to select in."""
     context = bpy.context
     scene = bpy.data.scenes.get(name) or context.scene
     if scene == context.scene:
         return scene, context.view_layer
     return scene, scene.view_layers[0]
-
-
-def _push_undo(message: str) -> None:
-    windows = bpy.context.window_manager.windows
-    if bpy.context.window is None and len(windows):  # as in a timer
-        with bpy.context.temp_override(window=windows[0]):
-            bpy.ops.ed.undo_push(message=message)
-    else:
-        bpy.ops.ed.undo_push(message=message)

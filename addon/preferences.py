@@ -30,6 +30,10 @@ class SLIPCAST_AP_preferences(AddonPreferences):
     quota_gb: IntProperty(
         name="Disk Quota (GB)", default=DEFAULT_QUOTA_GB, min=1, soft_max=500,
         description="The most disk space that jobs may take up in the data folder")
+    models_mirror: StringProperty(
+        name="Mirror for Models",
+        description="Download models from this host instead of their authors', for example https://example.org. "
+                    "The bytes are compared with what the authors published all the same")
 
     def draw(self, context: bpy.types.Context) -> None:
         from . import pump
@@ -44,6 +48,7 @@ class SLIPCAST_AP_preferences(AddonPreferences):
         column.prop(self, "keep_engine")
         column.prop(self, "data_folder")
         column.prop(self, "quota_gb")
+        column.prop(self, "models_mirror")
         draw_engine(layout)
         error = pump.session().error
         if error is not None:
@@ -60,6 +65,12 @@ def chosen_python() -> str:
     """What the preferences or the environment name as the engine's Python; empty when neither does. Not checked."""
     found = find()
     return (found.engine_python if found is not None else "").strip() or python_from_environment()
+
+
+def models_mirror() -> str:
+    """The host to download models from; "" for their authors' own."""
+    found = find()
+    return found.models_mirror.strip() if found is not None else ""
 
 
 def data_folder() -> Path:

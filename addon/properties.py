@@ -60,7 +60,10 @@ def _choice_label(choice: Any, unit: str) -> str:
 class SLIPCAST_PG_settings(PropertyGroup):
     """What the panel asks for; saved with the scene."""
 
-    __annotations__ = {**addon_properties(), **knob_properties(ViewsSettings)}
+    __annotations__ = {
+        **addon_properties(), **knob_properties(ViewsSettings),
+        "pending_job": StringProperty(options={"HIDDEN"}, description="A job of this file that has not ended yet"),
+        "pending_label": StringProperty(options={"HIDDEN"}, description="What it makes")}
 
 
 def register() -> None:

@@ -15,10 +15,11 @@ import bpy
 
 from ..bridge.connection import Connection
 from ..bridge.errors import InternalError
-from . import preferences
+from . import history_view, pending, preferences
 from .engine_process import EngineProcess
 from .job import Outcome
 from .landing import SceneLanding
+from .scene.live import LiveMesh
 from .session import Session
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ REDRAW_INTERVAL_S = 0.1
 PACKAGE_ROOT = Path(__file__).resolve().parent.parent
 
 _session: Session | None = None
+_live = LiveMesh()
 _drawn: tuple[int, float] = (-1, 0.0)   # revision and time of the last redraw
 
 
@@ -41,6 +43,11 @@ def session() -> Session:
     if _session is None:
         raise InternalError("Slipcast is not enabled.", "Enable it under Preferences > Add-ons.")
     return _session
+
+
+def live_mesh() -> LiveMesh:
+    """The mesh of the running job, as the scene shows it."""
+    return _live
 
 
 def open_session(made: Session) -> None:
@@ -74,6 +81,7 @@ def wait_for_job(show: Callable[[Session], None]) -> Outcome:
     try:
         while waiting.job is not None:
             waiting.pump(BUDGET_S)
+            pending.note(waiting)
             show(waiting)
             time.sleep(HEADLESS_TICK_S)
     except KeyboardInterrupt:
@@ -85,10 +93,21 @@ def wait_for_job(show: Callable[[Session], None]) -> Outcome:
     return waiting.outcome
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Pump until `condition` holds or nothing is under way any more. For Blender without a window only."""
+    waiting = session()
+    while not condition() and waiting.busy:
+        waiting.pump(BUDGET_S)
+        time.sleep(HEADLESS_TICK_S)
+    history_view.sync(waiting.history)
+
+
 def _tick() -> float | None:
     if _session is None:
         return None
     busy = _session.pump(BUDGET_S)
+    pending.note(_session)
+    history_view.sync(_session.history)
     _redraw(_session.revision, last=not busy)
     return TICK_S if busy else None
 
@@ -131,7 +150,7 @@ def _connect(connection: Connection) -> Client:
 
 
 def register() -> None:
-    open_session(Session(_make_process, _connect, SceneLanding()))
+    open_session(Session(_make_process, _connect, SceneLanding(), _live))
 
 
 def unregister() -> None:

@@ -1,12 +1,11 @@
 """The one engine, client and job of this Blender: a plain object that moves on when it is pumped. No bpy."""
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ..bridge import VERSION
 from ..bridge.connection import Connection
@@ -26,12 +25,14 @@ from ..bridge.events import (
     TurnedDown,
     Uploading,
 )
-from ..bridge.folders import collect_view_folder
 from ..bridge.messages import EngineState, JobInfo
 from .background import BackgroundCall
 from .engine_process import EngineProcess
-from .job import GenerateRequest, JobState, Outcome, outcome_of
+from .history import HistoryDesk
+from .job import GenerateRequest, JobState, Outcome, ask_for_kept, ask_for_new, outcome_of, read_inputs
+from .models import ModelDesk
 from .scene.results import PreparedResult, prepare_result
+from .seams import Desk, Follower, Landing, Nobody
 
 if TYPE_CHECKING:
     from ..bridge.client import Client
@@ -45,25 +46,15 @@ CLOSE_PATIENCE_S = 0.3   # for a cancel to reach the engine when Blender closes
 START_AGAIN = "Press Generate to start it again."
 
 
-class Landing(Protocol):
-    """The scene's side of a finished job (landing.py; tests bring their own)."""
-
-    def why_not_now(self) -> str:
-        """Why nothing can be put into the scene at this moment; empty when it can."""
-        ...
-
-    def land(self, prepared: PreparedResult, request: GenerateRequest) -> str:
-        """Put it there, as one undo step; the object's name. Raises BridgeError and leaves the scene as it was."""
-        ...
-
-
 class Session:
     """Owns the engine process, the client and the one job. All methods are for the main thread and return at once;
     things move on in pump(). Panels read `engine`, `devices`, `engine_why`, `job`, `error` and `outcome`."""
 
     def __init__(self, make_process: Callable[[], EngineProcess], connect: Callable[[Connection], Client],
-                 landing: Landing) -> None:
-        """make_process: from the preferences as they are now; may raise EngineNotFound. connect: a started Client."""
+                 landing: Landing, live: Follower | None = None) -> None:
+        """make_process: from the preferences as they are now; may raise EngineNotFound. connect: a started Client.
+        live: shows the mesh of the running job."""
+        self._live = live or Nobody()
         self._make_process, self._connect, self._landing = make_process, connect, landing
         self._process: EngineProcess | None = None
         self._client: Client | None = None
@@ -72,8 +63,8 @@ class Session:
         self._lost_since_s: float | None = None   # since when an engine that was there does not answer
         self._found = False                       # the engine ran already when we came
         self._retiring = False                    # the engine was asked to end and has not ended yet
-        self._reading: BackgroundCall[dict[str, Path]] | None = None
-        self._inputs: dict[str, Path] | None = None
+        self._reading: BackgroundCall[dict[str, Path | bytes]] | None = None
+        self._ask: Callable[[Client], str] | None = None   # the job, once the engine answers; its id
         self._preparing: BackgroundCall[PreparedResult] | None = None
         self._prepared: PreparedResult | None = None
         self._info: JobInfo | None = None
@@ -85,7 +76,12 @@ class Session:
         self.job: JobState | None = None
         self.error: BridgeError | None = None     # how the last job, or the last start of the engine, failed
         self.outcome: Outcome | None = None       # how the last job ended well
+        self.kept = ""                            # the object that holds the last state of a job that ended badly
         self.revision = 0                         # grows whenever there is something new to draw
+        self.ended_jobs: set[str] = set()         # that ended while we waited for them
+        self.history = HistoryDesk()
+        self.models = ModelDesk()
+        self._desks: tuple[Desk, ...] = (self.history, self.models)
 
     # --- asked for by a person ---------------------------------------------------------------------------------
     def generate(self, request: GenerateRequest) -> None:
@@ -96,18 +92,34 @@ class Session:
         if self.job is not None:
             raise Conflict("A job is already under way.", "Wait for it, or cancel it.")
         self.start_engine()
-        self.outcome = None
+        self.outcome, self.kept = None, ""
         self.job = JobState(request, time.monotonic())
-        self._reading = BackgroundCall(lambda: collect_view_folder(request.folder), "read-folder")
+        if request.kept:
+            self.job.phase, self._ask = "engine", ask_for_kept(request)
+        else:
+            self._reading = BackgroundCall(lambda: read_inputs(request), "read-folder")
 
-    def cancel(self) -> None:
-        """Stop the job, wherever it is; a result that is here but not yet in the scene is dropped."""
+    def finish_early(self) -> None:
+        """The running job's mesh is good enough: go on to its texture."""
+        job = self.job
+        if job is not None and job.may_finish_early and self._client is not None:
+            job.finishing = True
+            self._client.finish_early(job.job)
+            self.revision += 1
+
+    def cancel(self, keep: bool = False) -> None:
+        """Stop the job, wherever it is; a result that is here but not yet in the scene is dropped.
+
+        keep: the last state of the live mesh stays in the scene.
+        """
         job = self.job
         if job is None or job.cancelling:
             return
+        job.keep = keep
         job.cancelling_since_s = time.monotonic()
         self.revision += 1
-        if job.job and self._client is not None and job.phase != "placing":
+        kept_is_done = job.phase == "fetching" and job.request.kept and job.request.changes is None
+        if job.job and self._client is not None and job.phase != "placing" and not kept_is_done:
             self._client.cancel(job.job)
         else:
             self._end(Cancelled("Cancelled."))
@@ -136,6 +148,8 @@ class Session:
         if self.job is not None and self._process is not None and self._process.is_ours and not self._process.stays:
             self._cancel_and_wait()  # else the next engine would do the job, for nobody
         self._drop_client()
+        self.history.close()
+        self._live.end()
         if self._process is not None:
             self._process.close()
         self._process, self.job, self.engine, self._retiring = None, None, "off", False
@@ -156,7 +170,8 @@ class Session:
     @property
     def busy(self) -> bool:
         """Whether there is anything to pump for."""
-        return self.job is not None or self.engine in ("starting", "stopping") or self._retiring
+        return (self.job is not None or self.engine in ("starting", "stopping") or self._retiring
+                or any(desk.busy for desk in self._desks))
 
     def pump(self, budget_s: float) -> bool:
         """Handle what has happened, for about `budget_s`; placing a result is one step that may take longer.
@@ -167,8 +182,10 @@ class Session:
         try:
             self._watch_engine()
             self._drain(deadline)
+            self._serve_desks()
             if self.job is not None:
                 self._advance(self.job)
+                self._live.pump()
         except BridgeError as error:
             self._end(error)
         return self.busy
@@ -182,6 +199,14 @@ class Session:
             self.revision += 1
             if time.perf_counter() >= deadline:
                 return
+
+    def _serve_desks(self) -> None:
+        for desk in self._desks:
+            if self._client is not None and self._connected:
+                desk.advance(self._client)
+            elif self.engine in ("off", "failed") and not self._retiring and desk.busy:
+                desk.give_up()
+                self.revision += 1
 
     def _start_process(self) -> None:
         try:
@@ -256,6 +281,8 @@ class Session:
                                  START_AGAIN))
 
     def _handle(self, event: Event) -> None:
+        if any(desk.handle(event) for desk in self._desks):
+            return
         match event:
             case Connected(welcome=welcome):
                 self._on_connected(welcome.version)
@@ -276,8 +303,9 @@ class Session:
                 self._on_job_info(info, job)
             case Progressed(progress=progress) if progress.job == job.job:
                 job.phase, job.progress = "running", progress
-            case Previewed(preview=preview) if preview.job == job.job:
+            case Previewed(preview=preview, frames=frames) if preview.job == job.job:
                 job.previews += 1
+                self._live.take(preview, frames)
             case Fetching(job=job.job, done_bytes=done, total_bytes=total):
                 job.phase, job.done_bytes, job.total_bytes = "fetching", done, total
             case Finished(result=result) if result.info.job == job.job:
@@ -333,14 +361,16 @@ class Session:
         """The steps that are ours, not the engine's."""
         if self._reading is not None and self._reading.done:
             reading, self._reading = self._reading, None
-            self._inputs = reading.result()
+            self._ask = ask_for_new(job.request, reading.result())
             job.phase = "engine"
             self.revision += 1
-        if self._inputs is not None and self._client is not None and self._connected:
+        if self._ask is not None and self._client is not None and self._connected:
             self._check_version()
-            inputs, self._inputs = self._inputs, None
-            job.job = self._client.submit(job.request.method, dataclasses.asdict(job.request.settings), inputs)
-            job.phase = "sending"
+            ask, self._ask = self._ask, None
+            job.job = ask(self._client)
+            job.phase = "sending" if not job.request.kept else "queued"
+            if not job.request.kept or job.request.changes is not None:
+                self._live.begin(job.job, job.request.method, job.request.placement, job.request.scene_name)
         if self._preparing is not None and self._preparing.done:
             preparing, self._preparing = self._preparing, None
             self._prepared = preparing.result()
@@ -360,16 +390,21 @@ class Session:
             self.revision += why_not != job.waiting_for
             job.waiting_for = why_not
             return
+        self._live.end()
         name = self._landing.land(prepared, job.request)
         assert self._info is not None
-        self.outcome = outcome_of(self._info, prepared, job, name)
+        self.outcome = outcome_of(self._info, prepared, job, name, self._landing.notes)
         self._end(None)
 
     def _end(self, error: BridgeError | None) -> None:
         if error is not None:
             self.error = error
             log.info("job ended: %s", error)
-        self.job = self._reading = self._inputs = self._preparing = self._prepared = self._info = None
+        if self.job is not None:
+            self.ended_jobs.add(self.job.job)
+        spoilt = error is not None and not isinstance(error, Cancelled)
+        self.kept = self._live.end(keep=self.job is not None and (spoilt or self.job.keep)) or self.kept
+        self.job = self._reading = self._ask = self._preparing = self._prepared = self._info = None
         self.revision += 1
 
     def _drop_client(self) -> None:
@@ -377,6 +412,8 @@ class Session:
         self._connected, self._lost_since_s = False, None
         if client is not None:
             client.close()
+            for desk in self._desks:
+                desk.down()
 
 
 def _failed_to_start(why: str) -> EngineFailed:

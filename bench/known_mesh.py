@@ -21,11 +21,13 @@ FINE = 2        # samples across a pixel
 
 @dataclass(frozen=True)
 class KnownMesh:
-    """corners: (F, 3, 3) float32, Blender's world. uvs: (F, 3, 2), v up. texture: (H, W, 3) uint8 sRGB, or neither."""
+    """corners: (F, 3, 3) float32, Blender's world. uvs: (F, 3, 2), v up. texture: (H, W, 3) uint8 sRGB, or neither.
+    colours: (F, 3, 3) float32 sRGB in [0, 1] at the corners, where there is no texture."""
 
     corners: np.ndarray
     uvs: np.ndarray | None = None
     texture: np.ndarray | None = None
+    colours: np.ndarray | None = None
 
     @property
     def solid(self) -> trimesh.Trimesh:
@@ -83,6 +85,8 @@ def render(mesh: KnownMesh, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
     if mesh.uvs is not None and mesh.texture is not None:
         uv = interpolate_fragments(found, faces, torch.from_numpy(mesh.uvs.reshape(-1, 2))).numpy()
         color[seen] = _bilinear(mesh.texture, uv)
+    elif mesh.colours is not None:
+        color[seen] = interpolate_fragments(found, faces, torch.from_numpy(mesh.colours.reshape(-1, 3))).numpy()
     else:
         color[seen] = 0.7
     cover = seen.reshape(camera.height, FINE, camera.width, FINE).mean((1, 3)).astype(np.float32)

@@ -2,4 +2,4 @@
 from __future__ import annotations
 
 VERSION = "0.1.0"           # of the package; build_addon.py checks that manifest and pyproject agree
-PROTOCOL_VERSION = 2        # of the messages; docs/protocol.md is the prose to it
+PROTOCOL_VERSION = 3        # of the messages; docs/protocol.md is the prose to it

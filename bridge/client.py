@@ -31,6 +31,7 @@ from .event_queue import EventQueue
 from .events import Connected, Disconnected, Event, Failed, Finished, Result
 from .link import Down, Happening, Link, OnBlob, OnCtl, Up
 from .messages import Hello, Welcome
+from .model_messages import CancelFetch, FetchModel, RemoveModel, VerifyModel
 from .post import Post
 from .sending import Order
 from .transfers import Source
@@ -144,6 +145,11 @@ class Client:
         """Stop this job and no other; ends in Failed(Cancelled), or in Finished when it was done before."""
         self._do(lambda conversation, _: conversation.cancel(job))
 
+    def finish_early(self, job: str) -> None:
+        """The mesh is good enough: go on to its texture. Ends in Finished, as without it; a job that does not run is
+        left as it is."""
+        self._do(lambda conversation, _: conversation.finish_early(job))
+
     def subscribe(self, job: str) -> None:
         """Follow a job that somebody submitted; ends in Finished or Failed, at once when it has ended."""
         self._do(lambda conversation, _: conversation.subscribe(job))
@@ -178,6 +184,30 @@ class Client:
     def forget(self, job: str) -> None:
         """Delete a job that has ended. Answer: JobsListed, or TurnedDown(Conflict, UnknownJob)."""
         self._do(lambda conversation, _: conversation.forget(job))
+
+    def list_models(self) -> None:
+        """Which models there are. Answer: ModelsListed, again at each change, and ModelMoved for each task; or
+        ModelTurnedDown with model ""."""
+        self._do(lambda conversation, _: conversation.models.list())
+
+    def fetch_model(self, model: str, place: str = "", mirror: str = "", offline: bool = False,
+                    accept_licence: bool = False) -> None:
+        """Download the weights of a model, or copy them from `place`, as FetchModel says. Answer: ModelMoved, the last
+        one in state done, failed or cancelled; or ModelTurnedDown."""
+        message = FetchModel(model, place, mirror, offline, accept_licence)
+        self._do(lambda conversation, _: conversation.models.request(message))
+
+    def verify_model(self, model: str) -> None:
+        """Compare its weights with what was published. Answer: like fetch_model."""
+        self._do(lambda conversation, _: conversation.models.request(VerifyModel(model)))
+
+    def remove_model(self, model: str) -> None:
+        """Delete its weights. Answer: like fetch_model."""
+        self._do(lambda conversation, _: conversation.models.request(RemoveModel(model)))
+
+    def cancel_fetch(self, model: str) -> None:
+        """End what is done with this model. Answer: ModelMoved in the end, or ModelTurnedDown(UnknownJob)."""
+        self._do(lambda conversation, _: conversation.models.request(CancelFetch(model)))
 
     def shutdown(self) -> None:
         """End the engine. Answer: Disconnected, final. Nothing is sent while not connected."""

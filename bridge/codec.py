@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from . import PROTOCOL_VERSION, messages
+from . import PROTOCOL_VERSION, messages, model_messages
 from .arrays import MAX_FRAMES, Bytes, check_buffers, flat_bytes
 from .errors import BadFrame, BadHeader, TooLarge, VersionMismatch
 from .messages import JOB_STATES, Limits
@@ -59,10 +59,12 @@ def registry(kinds: Iterable[type]) -> dict[str, type]:
 
 
 CTL_FROM_CLIENT = registry((messages.Hello, messages.Submit, messages.Rerun, messages.Subscribe, messages.Get,
-                            messages.ListJobs, messages.Cancel, messages.Forget, messages.Ping, messages.Shutdown))
+                            messages.ListJobs, messages.Cancel, messages.FinishEarly, messages.Forget, messages.Ping,
+                            messages.Shutdown, model_messages.Models, model_messages.FetchModel,
+                            model_messages.VerifyModel, model_messages.RemoveModel, model_messages.CancelFetch))
 CTL_FROM_ENGINE = registry((messages.Welcome, messages.NeedBlobs, messages.JobInfo, messages.JobList,
                             messages.EngineState, messages.Progress, messages.Preview, messages.Error, messages.Pong,
-                            messages.Goodbye))
+                            messages.Goodbye, model_messages.ModelList, model_messages.ModelProgress))
 BLOB_FROM_CLIENT = registry((messages.Put, messages.Chunk, messages.Credit, messages.Fetch, messages.Stop))
 BLOB_FROM_ENGINE = registry((messages.PutReady, messages.Chunk, messages.Credit, messages.Stored, messages.FetchReady,
                              messages.Stop, messages.Error))
@@ -185,9 +187,11 @@ def _checked_frames(message: Any, frames: Sequence[Bytes], limits: Limits, check
 _MAX_LABEL_CHARS = 1024
 _JOB = (re.compile(r"[0-9a-f]{32}"), "32 hex digits")
 _PATTERNS = {"job": _JOB, "source": _JOB, "before": _JOB,
+             "model": (re.compile(r"[a-z0-9][a-z0-9_-]{0,39}"), "the name of a model: a-z 0-9 - _"),
              "sha256": (re.compile(r"[0-9a-f]{64}"), "64 hex digits"),
              "label": (re.compile(rf".{{1,{_MAX_LABEL_CHARS}}}", re.DOTALL), f"1 to {_MAX_LABEL_CHARS} characters")}
-_CHOICES = {(messages.JobInfo, "state"): JOB_STATES, (messages.EngineState, "state"): ("starting", "ready", "failed")}
+_CHOICES = {(messages.JobInfo, "state"): JOB_STATES, (messages.EngineState, "state"): ("starting", "ready", "failed"),
+            (model_messages.ModelProgress, "state"): ("running", "done", "failed", "cancelled")}
 
 
 @functools.cache

@@ -19,6 +19,7 @@ from .messages import (
     Cancel,
     EngineState,
     Error,
+    FinishEarly,
     Forget,
     Get,
     JobInfo,
@@ -30,6 +31,7 @@ from .messages import (
     Subscribe,
     Welcome,
 )
+from .modeltalk import ModelTalk
 from .post import Answer, Post
 from .sending import Order, Sender
 
@@ -61,6 +63,7 @@ class Conversation:
         self._followed: dict[str, _Followed] = {}
         self._sender = Sender(post, self._ask, self._accepted)
         self._fetcher = Fetcher(post)
+        self.models = ModelTalk(post, self._ask)
 
     # --- what the user wants ----------------------------------------------------------------------------------------
     def submit(self, order: Order) -> None:
@@ -69,6 +72,10 @@ class Conversation:
     def cancel(self, job: str) -> None:
         if not self._sender.cancel(job):
             self._ask(Cancel(job), lambda answer: self._on_info(answer, job, ends_job=isinstance(answer, UnknownJob)))
+
+    def finish_early(self, job: str) -> None:
+        self._ask(FinishEarly(job),
+                  lambda answer: self._on_info(answer, job, ends_job=isinstance(answer, UnknownJob)))
 
     def subscribe(self, job: str) -> None:
         """Follow a job to its end, or, when it has ended, fetch its result."""
@@ -103,6 +110,7 @@ class Conversation:
             self.subscribe(job)
         self._sender.on_up()
         self._fetcher.on_up()
+        self.models.on_up()
 
     def on_down(self) -> None:
         self._post.up = False
@@ -125,6 +133,8 @@ class Conversation:
             self._on_preview(message, envelope.frames)
         elif isinstance(message, Error):
             log.warning("the engine says [%s] %s %s", message.code, message.message, message.hint)
+        else:
+            self.models.on_message(message)
 
     def on_blob(self, envelope: Envelope) -> None:
         if not self._sender.on_blob(envelope.message, envelope.re):

@@ -5,7 +5,7 @@ import threading
 import time
 from collections import deque
 
-from .events import Event, Fetching, Previewed, Progressed, Uploading
+from .events import Event, Fetching, ModelMoved, Previewed, Progressed, Uploading
 
 _Key = tuple[type, str]
 _WAIT_SLICE_S = 0.25    # an untimed wait cannot be interrupted from the keyboard on Windows
@@ -53,4 +53,6 @@ def _latest_only_key(event: Event) -> _Key | None:
         return Progressed, event.progress.job
     if isinstance(event, Previewed):
         return Previewed, event.preview.job
+    if isinstance(event, ModelMoved) and event.progress.state == "running":
+        return ModelMoved, event.progress.model
     return None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .errors import BridgeError
 from .messages import Artefact, EngineState, JobInfo, JobList, Preview, Progress, Welcome
+from .model_messages import ModelList, ModelProgress
 
 
 @dataclass(frozen=True)
@@ -105,13 +106,35 @@ class TurnedDown:
 
 
 @dataclass(frozen=True)
+class ModelsListed:
+    """Answer to Client.list_models, and again at each change until the client is closed."""
+
+    models: ModelList
+
+
+@dataclass(frozen=True)
+class ModelMoved:
+    """Where the task of a model is; in state running the latest only, per model."""
+
+    progress: ModelProgress
+
+
+@dataclass(frozen=True)
+class ModelTurnedDown:
+    """A request about a model came to nothing (model "": list_models)."""
+
+    model: str
+    error: BridgeError
+
+
+@dataclass(frozen=True)
 class Result:
     """A finished job: `data[name]` holds the bytes of artefact `name`; arrays are little-endian, C order (Artefact).
 
     Method "views": vertices f4 (V, 3), faces i4 (F, 3), corner_uvs f4 (F, 3, 2), base_color image/png,
     normal_map image/png where simplifying took relief away (tangent space, green along +v, linear),
     cameras application/json: [{name, width, height, fx, fy, cx, cy,
-    world_from_camera: 4 rows of 4 (OpenCV axes)}, ...].
+    world_from_camera: 4 rows of 4 (OpenCV axes)}, ...]. Method "image": these, mask image/png and cutout image/png.
     """
 
     info: JobInfo
@@ -120,4 +143,4 @@ class Result:
 
 
 Event = (Connected | Disconnected | EngineChanged | Uploading | JobChanged | JobsListed | Progressed | Previewed
-         | Fetching | Fetched | Finished | Failed | TurnedDown)
+         | Fetching | Fetched | Finished | Failed | TurnedDown | ModelsListed | ModelMoved | ModelTurnedDown)

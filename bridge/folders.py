@@ -14,6 +14,7 @@ from typing import Any
 
 from .errors import BadFolder
 
+PAINTED_FOLDER = "slipcast_masks"
 TRANSFORMS_LABEL = "transforms.json"
 MIDDLEBURY_LABEL = "middlebury_par.txt"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr")
@@ -37,11 +38,14 @@ def collect_view_folder(folder: Path) -> dict[str, Path]:
     transforms.json: "transforms.json" and each file_path, mask_path and ply_file_path as written, and the OpenEXR files
     of depth and normals. COLMAP:
     "cameras.bin", "images.bin", "points3D.bin" (or .txt), "images/<NAME>", "masks/<NAME>.png". Middlebury:
-    "middlebury_par.txt" and the image names. No picture is opened.
+    "middlebury_par.txt" and the image names. In all: painted_label(picture) where a person has painted a
+    mask for it. No picture is opened.
     Raises BadFolder when there is no such folder, it is none of the three, or a file that it names is missing.
     """
     try:
-        return _collect(folder)
+        found = _collect(folder)
+        painted = {painted_label(label): folder / painted_label(label) for label in found}
+        return {**found, **{label: path for label, path in painted.items() if _is_file(path)}}
     except OSError as error:
         raise BadFolder(f"{error.filename or folder} cannot be read: {error.strerror}.",
                         "Check that it is there and that you may read it.") from error
@@ -62,6 +66,23 @@ def _collect(folder: Path) -> dict[str, Path]:
     if tables:
         return _collect_middlebury(folder, tables)
     raise _not_a_view_folder(folder)
+
+
+def list_pictures(folder: Path) -> list[str]:
+    """The labels of a view folder's pictures, masks and passes left out, in their order. Raises BadFolder."""
+    files = collect_view_folder(folder)
+    if TRANSFORMS_LABEL in files:
+        return list(dict.fromkeys(frame["file_path"] for frame in _read_json(files[TRANSFORMS_LABEL])["frames"]))
+    if MIDDLEBURY_LABEL in files:
+        return [label for label in files if label != MIDDLEBURY_LABEL and not label.startswith(f"{PAINTED_FOLDER}/")]
+    return [label for label in files if label.startswith("images/")]
+
+
+def painted_label(picture: str) -> str:
+    """What the mask that a person has painted for a picture is called in its view folder: a relative path that stays
+    within it. picture: as the cameras call it."""
+    parts = [part for part in picture.replace("\\", "/").split("/") if part not in ("", ".", "..") and ":" not in part]
+    return "/".join([PAINTED_FOLDER, *parts]) + ".png"
 
 
 def find_view_folders(folder: Path) -> list[Path]:

@@ -1,9 +1,10 @@
-"""Every message of protocol version 2: one frozen dataclass each. docs/protocol.md is the prose to it.
+"""Every message of protocol version 3: one frozen dataclass each. docs/protocol.md is the prose to it.
 
 Two sockets: `ctl` for everything small, `blob` for bytes in bulk. A client talks on both; each request has an id
 that its reply carries back (the envelope's `id` and `re`, see codec.py). Unless a docstring says otherwise a request
 is answered by exactly one reply or one Error, and a reply to a request that nobody waits for is dropped.
 All times are seconds; `*_s` of a day are Unix time. Hashes are lower-case hex sha256.
+The messages about models are in model_messages.py.
 """
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ class Artefact:
     """One output of a job, fetched as a blob by its hash. dtype and shape are set for media_type "array" only."""
 
     name: str
-    media_type: str                        # "array", "image/png" or "application/json"
+    media_type: str                        # "array", "image/png", "application/json" or "application/zip"
     size: int
     sha256: str
     dtype: str = ""
@@ -73,7 +74,8 @@ class JobInfo:
     """Engine -> client: all there is to know of a job. Reply to Submit, Get, Subscribe and Cancel, and sent to
     subscribers at every change of state. Newest per job wins: `revision` only grows.
 
-    summary (when done): method, device, seconds, stages [[name, seconds], ...], vertices, faces, warnings [text, ...].
+    summary (when done): method, device, seconds, stages [[name, seconds], ...], vertices, faces, warnings [text, ...],
+    finished_early (true where FinishEarly cut a stage short).
     label: what a person calls the input. licence: of the model that made the result; "" where no model did.
     seed: None where the method has none. bytes: of inputs and artefacts together.
     """
@@ -161,6 +163,14 @@ class Cancel:
 
 
 @dataclass(frozen=True)
+class FinishEarly:
+    """The mesh is good enough: the running attempt of this job shall better it no more, but texture it and end as
+    usual. Reply at once: JobInfo, as the job is now. A job that does not run is left as it is."""
+
+    job: str
+
+
+@dataclass(frozen=True)
 class Forget:
     """Delete a job that has ended, with its files. Reply: JobList without it; Error(conflict) while it runs."""
 
@@ -218,8 +228,9 @@ class EngineState:
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a running job is. total 0: count not known. Latest only: the engine drops older ones for a slow reader,
-    the client keeps the newest per job (attempt, seq)."""
+    """Where a running job is. total 0: count not known. loss: what an optimisation has still to explain, smaller is
+    better. seconds_left: of the clock, until this stage ends. Both None where not known. Latest only: the engine drops
+    older ones for a slow reader, the client keeps the newest per job (attempt, seq)."""
 
     job: str
     attempt: int
@@ -232,12 +243,15 @@ class Progress:
     unit: str
     stage_seconds: float
     seconds: float
+    loss: float | None = None
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
 class Preview:
     """The mesh so far. Raw frames, in order: positions f4 (V, 3) world, faces i4 (F, 3), and, if has_colors, u1 (V, 3)
-    sRGB. Latest only, like Progress."""
+    sRGB, one a vertex. iteration (of iterations), loss and seconds_left are those of this state; 0 and None where
+    nothing is counted. Latest only, like Progress."""
 
     job: str
     attempt: int
@@ -245,6 +259,10 @@ class Preview:
     stage: str
     has_colors: bool
     buffers: tuple[BufferSpec, ...]
+    iteration: int = 0
+    iterations: int = 0
+    loss: float | None = None
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)

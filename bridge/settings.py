@@ -18,6 +18,8 @@ MIN_FACES, MAX_FACES = 500, 200_000
 TEXTURE_SIZES_PX = (512, 1024, 2048, 4096)
 MAX_ITERATIONS, MAX_SECONDS = 100_000, 36_000
 NAME_CHARS = 200
+MODEL_SETTINGS_CHARS = 4000
+BACKGROUNDS = ("auto", "alpha", "classic", "rembg:u2net", "rembg:isnet-general-use", "rembg:birefnet-general")
 
 
 def _knob(default: Any, tip: str, **limits: Any) -> Any:
@@ -66,7 +68,46 @@ class RefineMeshSettings:
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
 
 
-METHODS: dict[str, type] = {"views": ViewsSettings, "refine": RefineMeshSettings}
+@dataclass(frozen=True)
+class BakeSettings:
+    """Method "bake": the colours of views on a mesh that there is, at its own texture coordinates. Its shape stays."""
+
+    quality: str = _knob("normal", "How large the views are worked on: draft for a first look, high for the final mesh",
+                         label="Quality", choices=QUALITIES)
+    texture_px: int = _knob(2048, "Width and height of the base colour texture",
+                            label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+
+
+@dataclass(frozen=True)
+class ImageSettings:
+    """Method "image": a mesh from one picture, by a model that has learned what objects look like."""
+
+    model: str = _knob("auto", "Model that makes the shape; auto: TripoSR when it has been fetched, else a rough base "
+                       "inflated from the outline", label="Model", longest=NAME_CHARS, unit="name")
+    background: str = _knob("auto", "How the object is told from its background, where no mask is given; auto: by the "
+                            "picture's alpha, else by U2-Net when it has been fetched, else by colours",
+                            label="Background", choices=BACKGROUNDS)
+    foreground_ratio: float = _knob(0.85, "How much of the picture the object fills when the model sees it",
+                                    label="Foreground Ratio", low=0.5, high=1.0)
+    resolution: int = _knob(256, "Lattice points along the longest side: finer details, more time",
+                            label="Resolution", low=64, high=512, unit="points")
+    threshold: float = _knob(25.0, "Density of the surface: lower for thin parts that are missing, higher for lumps",
+                             label="Density Threshold", low=1.0, high=200.0)
+    keep_floaters: bool = _knob(False, "Keep small pieces that the model made apart from the object",
+                                label="Keep Floaters")
+    project_image: bool = _knob(True, "Paint what the picture shows onto the model's own colours",
+                                label="Project Image")
+    face_budget: int = _knob(20_000, "Largest number of triangles in the result",
+                             label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
+    texture_px: int = _knob(1024, "Width and height of the base colour texture",
+                            label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
+    model_settings: str = _knob("", "What else may be chosen of the model, as JSON: {\"precision\": \"bf16\"}",
+                                label="Model Settings", longest=MODEL_SETTINGS_CHARS, unit="json")
+
+
+METHODS: dict[str, type] = {"views": ViewsSettings, "image": ImageSettings, "refine": RefineMeshSettings,
+                            "bake": BakeSettings}
 S = TypeVar("S")
 
 

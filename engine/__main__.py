@@ -1,4 +1,4 @@
-"""`python -m slipcast.engine serve | generate | refine | models | jobs`. Everything heavy is imported late."""
+"""`python -m slipcast.engine serve | generate | refine | bake | models | jobs`. Everything heavy is imported late."""
 from __future__ import annotations
 
 import argparse
@@ -11,18 +11,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 failed, 2 bad usage or input, 130 stopped with Ctrl-C.
     """
+    from .bakecommand import add_bake_arguments
     from .commands import add_generate_arguments
     from .refinecommand import add_refine_arguments
 
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="slipcast.engine", description="The compute engine of Slipcast.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|generate|refine|models|jobs")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|generate|refine|bake|models|jobs")
     serve = commands.add_parser("serve", help="do jobs for Blender and other clients")
     generate = commands.add_parser("generate", help="make a textured mesh from a folder of views, here and now")
     models = commands.add_parser("models", help="single-image models: list them, fetch, verify, remove their weights")
     jobs = commands.add_parser("jobs", help="what was made before: list, show, export, run again, delete")
     commands.add_parser("worker")   # started by serve
     refine = commands.add_parser("refine", help="fit a mesh that there is to a folder of views, here and now")
+    bake = commands.add_parser("bake", help="paint a mesh that there is from a folder of views, here and now")
+    add_bake_arguments(bake)
     add_generate_arguments(generate)
     add_refine_arguments(refine)
     wanted = argv[0] if argv else ""
@@ -55,6 +58,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .refinecommand import refine as run_refine
 
         return run_refine(arguments)
+    if arguments.command == "bake":
+        from .bakecommand import bake as run_bake
+
+        return run_bake(arguments)
     if arguments.command == "jobs":
         from .jobscommand import run as run_jobs
 

@@ -18,9 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..bridge.errors import BadInput, BadOutput, BadSettings, BridgeError, Cancelled
+from ..bridge.errors import BadImage, BadInput, BadOutput, BadSettings, BridgeError, Cancelled
 from ..bridge.folders import collect_view_folder
-from ..bridge.settings import ViewsSettings, settings_from_mapping
+from ..bridge.settings import METHODS, ImageSettings, ViewsSettings, settings_from_mapping
+from .models.memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from .pipeline.progress import Run
@@ -46,36 +47,49 @@ class Stop:
 def add_generate_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `generate`; those of the method come from its settings."""
     parser.add_argument("input", type=Path, metavar="INPUT",
-                        help="folder of views: transforms.json or a COLMAP model, beside its images")
-    parser.add_argument("--method", choices=("auto", "views"), default="auto", help="auto: by what INPUT is (default)")
-    add_shared_arguments(parser, ViewsSettings)
+                        help="folder of views: transforms.json or a COLMAP model, beside its images; or one picture")
+    parser.add_argument("--method", choices=("auto", "views", "image"), default="auto",
+                        help="auto: by what INPUT is (default)")
+    parser.add_argument("--mask", type=Path, metavar="MASK", help="for a picture: white on the object, black elsewhere")
+    parser.add_argument("--models-folder", type=Path, metavar="DIR", help="for a picture: where `models` keeps weights")
+    add_shared_arguments(parser, ViewsSettings, ImageSettings)
 
 
-def add_shared_arguments(parser: argparse.ArgumentParser, kind: type) -> None:
-    """Output, device and the like, and one option for each knob of the method's settings (`kind`)."""
+def add_shared_arguments(parser: argparse.ArgumentParser, *kinds: type) -> None:
+    """Output, device and the like, and one option for each knob of the settings of the methods (`kinds`).
+
+    What is not given is not among the parsed arguments, so that each method has defaults of its own.
+    """
     parser.add_argument("-o", "--output", type=Path, action="append", required=True, metavar="OUT",
                         help="file to write: .glb, .obj, .ply, .stl, .npz, or .mp4 (a turn around it); several times")
     parser.add_argument("--turntable", type=Path, metavar="FOLDER",
                         help="write 30 pictures and a film of a turn around it")
-    for knob in dataclasses.fields(kind):
-        facts = knob.metadata
-        if isinstance(knob.default, bool):
-            action = argparse.BooleanOptionalAction if knob.default else "store_true"     # what is on can be put off
-            parser.add_argument(_option(knob), dest=knob.name, action=action, default=knob.default, help=facts["tip"])
-            continue
-        parser.add_argument(_option(knob), dest=knob.name, type=type(knob.default), default=knob.default,
-                            choices=facts.get("choices"), help=f"{facts['tip']} (default: {knob.default or 'none'})"
-                            if isinstance(knob.default, str) else f"{facts['tip']} (default: {knob.default})",
-                            metavar=None if facts.get("choices") else facts.get("unit", "n").upper())
+    knobs = [knob for kind in kinds for knob in dataclasses.fields(kind)]
+    for name in dict.fromkeys(knob.name for knob in knobs):
+        _add_option(parser, [knob for knob in knobs if knob.name == name])
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda:0", help="where to compute (default: auto)")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
     parser.add_argument("--debug", action="store_true", help="tell more, and show tracebacks")
 
 
+def _add_option(parser: argparse.ArgumentParser, knobs: list[dataclasses.Field[Any]]) -> None:
+    """One option for a knob that may be in several methods, with a default in each."""
+    knob, facts = knobs[0], knobs[0].metadata
+    if isinstance(knob.default, bool):
+        parser.add_argument(_option(knob), dest=knob.name, default=argparse.SUPPRESS, help=facts["tip"],
+                            action=argparse.BooleanOptionalAction if knob.default else "store_true")
+        return
+    defaults = " or ".join(dict.fromkeys(str(each.default or "none") if isinstance(each.default, str)
+                                         else str(each.default) for each in knobs))
+    parser.add_argument(_option(knob), dest=knob.name, type=type(knob.default), default=argparse.SUPPRESS,
+                        choices=facts.get("choices"), help=f"{facts['tip']} (default: {defaults})".replace("%", "%%"),
+                        metavar=None if facts.get("choices") else facts.get("unit", "n").upper())
+
+
 def settings_from_arguments(kind: type[S], arguments: argparse.Namespace) -> S:
-    """Raises BadSettings."""
-    return settings_from_mapping(kind, {knob.name: getattr(arguments, knob.name)
-                                        for knob in dataclasses.fields(kind)})  # type: ignore[arg-type]
+    """Of what was given; the rest keeps its defaults. Raises BadSettings."""
+    names = [knob.name for knob in dataclasses.fields(kind)]    # type: ignore[arg-type]
+    return settings_from_mapping(kind, {name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
 
 
 def _option(knob: dataclasses.Field[Any]) -> str:
@@ -102,11 +116,9 @@ def run_guarded(arguments: argparse.Namespace, command: Callable[[argparse.Names
         return _end(arguments, str(error), 2)
     except BridgeError as error:
         return _end(arguments, str(error), 1)
-    except MemoryError:
-        return _end(arguments, "There is not enough memory. Try a lower quality or texture size.", 1)
     except Exception as error:   # noqa: BLE001  the outermost edge: a line and an exit code; --debug adds the traceback
-        if _is_out_of_memory(error):
-            return _end(arguments, "The GPU ran out of memory. Try --device cpu or a lower quality.", 1)
+        if is_out_of_memory(error):
+            return _end(arguments, "There is not enough memory. Try --device cpu, or a lower quality.", 1)
         return _end(arguments, f"Something went wrong inside Slipcast: {error!r}. --debug shows where.", 1)
 
 
@@ -117,11 +129,44 @@ def _end(arguments: argparse.Namespace, text: str, code: int) -> int:
     return code
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return type(error).__name__ == "OutOfMemoryError"   # torch's; torch may not have been imported
-
-
 def _generate(arguments: argparse.Namespace, stop: Stop) -> int:
+    method = ("views" if arguments.input.is_dir() else "image") if arguments.method == "auto" else arguments.method
+    _check_options(arguments, method)
+    return {"views": _generate_from_views, "image": _generate_from_image}[method](arguments, stop)
+
+
+def _check_options(arguments: argparse.Namespace, method: str) -> None:
+    """Raises BadSettings when an option was given that the method does not have."""
+    other = {"views": ImageSettings, "image": ViewsSettings}[method]
+    own = {knob.name for knob in dataclasses.fields(METHODS[method])}
+    strange = [_option(knob) for knob in dataclasses.fields(other) if knob.name not in own
+               and hasattr(arguments, knob.name)]
+    if method == "views":
+        strange += [option for option, value in (("--mask", arguments.mask),
+                                                 ("--models-folder", arguments.models_folder)) if value is not None]
+    if strange:
+        what = "a folder of views" if method == "views" else "one picture"
+        raise BadSettings(f"{', '.join(strange)} cannot be used with {what}.", "Leave it out, or give other input.")
+
+
+def _generate_from_image(arguments: argparse.Namespace, stop: Stop) -> int:
+    settings = settings_from_arguments(ImageSettings, arguments)
+    outputs = checked_outputs(arguments)
+    if not arguments.input.exists():
+        raise BadImage(f"{arguments.input} does not exist.", "Give a picture, or a folder of views.")
+    files = {"image": arguments.input} | ({} if arguments.mask is None else {"mask": arguments.mask})
+    check_keeps_input(arguments, outputs, files.values())
+    from .models.shelf import open_shelf
+    from .pipeline.generate_image import generate_from_image, image_stages
+
+    shelf = open_shelf(arguments.models_folder)
+    device, _ = found_device(arguments)
+    choice = shelf.choose(settings.model, device)
+    return run_and_write(arguments, stop, Job("image", image_stages(choice.model.spec), outputs, lambda run, device:
+                                              generate_from_image(files, settings, shelf, choice, run, device)))
+
+
+def _generate_from_views(arguments: argparse.Namespace, stop: Stop) -> int:
     settings = settings_from_arguments(ViewsSettings, arguments)
     outputs = checked_outputs(arguments)
     files = collect_view_folder(arguments.input)
@@ -157,11 +202,9 @@ def run_and_write(arguments: argparse.Namespace, stop: Stop, job: Job) -> int:
     started = time.perf_counter()
     from .pipeline.export import write_mesh
     from .pipeline.progress import Run
-    from .runners import find_device
     from .terminal import RunDisplay
 
-    device, label = find_device(_known_device(arguments.device), len(os.sched_getaffinity(0))
-                                if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    device, label = found_device(arguments)
     with RunDisplay(sys.stderr if arguments.json else sys.stdout) as display:
         run = Run(job.stages, report=display.show, is_cancelled=lambda: bool(stop.number))
         result = job.work(run, device)
@@ -204,6 +247,14 @@ def check_keeps_input(arguments: argparse.Namespace, outputs: Iterable[Path], in
                             "Choose another name or place.")
 
 
+def found_device(arguments: argparse.Namespace) -> tuple[str, str]:
+    """(device, what a person calls it) of --device, with all CPU threads. Raises BadSettings, EngineFailed."""
+    from .runners import find_device
+
+    return find_device(_known_device(arguments.device), len(os.sched_getaffinity(0))
+                       if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
 def _known_device(name: str) -> str:
     kind, _, number = name.partition(":")
     if name in ("auto", "cpu", "cuda") or kind == "cuda" and number.isdecimal():
@@ -217,7 +268,7 @@ def _summary(method: str, result: PipelineResult, device: str, seconds: float, w
     return {"job": uuid.uuid4().hex, "method": method, "device": device, "seconds": round(seconds, 3),
             "stages": [{"name": stage.name, "seconds": round(stage.seconds, 3)} for stage in result.stages],
             "vertices": len(mesh.vertices), "faces": len(mesh.faces), "files": [str(file) for file in written],
-            "warnings": list(result.warnings), **scores}
+            "warnings": list(result.warnings), **result.facts, **scores}
 
 
 @contextmanager

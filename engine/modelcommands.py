@@ -8,19 +8,16 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from ..bridge.connection import default_data_folder
-from ..bridge.errors import BadInput, BridgeError, WeightsMissing
+from ..bridge.errors import BadInput, BadSettings, BridgeError, WeightsMissing
+from .modellines import run_in_lines, tell_error
 from .models.download import MB
 from .models.registry import Models, find_models
+from .models.shelf import default_models_folder
 from .models.spec import GB, ModelSpec, describe_model
 from .models.weights import Source, WeightStore
 from .pipeline.progress import Run, Stage
-
-
-def default_models_folder() -> Path:
-    """Where weights are kept when nothing else is asked for."""
-    return default_data_folder() / "models"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_argument("--folder", type=Path, default=default_models_folder(), metavar="DIR",
                         help="where weights are kept (default: %(default)s)")
     shared.add_argument("--debug", action="store_true", help="tell more")
+    shared.add_argument("--lines", action="store_true", help=argparse.SUPPRESS)   # for the engine: see modellines.py
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|fetch|verify|remove")
     listing = actions.add_parser("list", parents=[shared], help="models, their licences, sizes, and what is here")
     listing.add_argument("--json", action="store_true", help="as JSON, with the settings of each")
@@ -52,11 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         if arguments.action == "list":
             return _list(store, models, arguments.json)
-        spec = models.get(arguments.name).spec
+        spec = models.spec(arguments.name)
         return {"fetch": _fetch, "verify": _verify, "remove": _remove}[arguments.action](store, spec, arguments)
     except KeyboardInterrupt:
         return _end("Stopped. What a download has brought so far is kept; fetch again to go on.", 128 + signal.SIGINT)
     except BridgeError as error:
+        if arguments.lines:
+            return tell_error(error)
         return _end(str(error), 2 if isinstance(error, BadInput) else 1)
 
 
@@ -70,9 +70,9 @@ def _say(text: str) -> None:
 
 
 def _list(store: WeightStore, models: Models, as_json: bool) -> int:
-    specs = [model.spec for model in models.models.values()]
+    specs = models.specs
     if as_json:
-        _say(json.dumps({"models": [describe_model(spec) | {"ready": _is_ready(store, spec)} for spec in specs],
+        _say(json.dumps({"models": [describe_model(spec) | _what_is_there(store, spec) for spec in specs],
                          "broken": dict(models.broken)}))
         return 0
     for spec in specs:
@@ -89,6 +89,12 @@ def _facts(spec: ModelSpec) -> str:
             f"{spec.vram_bytes / GB:.1f} GB on a GPU")
 
 
+def _what_is_there(store: WeightStore, spec: ModelSpec) -> dict[str, Any]:
+    states = store.states(spec)
+    return {"ready": _is_ready(store, spec), "damaged": any(found.state == "damaged" for found in states),
+            "bytes_there": sum(found.bytes_there for found in states)}
+
+
 def _is_ready(store: WeightStore, spec: ModelSpec) -> bool:
     return all(found.state == "ready" for found in store.states(spec))
 
@@ -96,20 +102,20 @@ def _is_ready(store: WeightStore, spec: ModelSpec) -> bool:
 def _fetch(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) -> int:
     _say(_facts(spec))
     if not spec.commercial_use and not arguments.accept_licence:
-        return _end(f"The licence of {spec.title} forbids commercial use. Read {spec.licence_url}, and add "
-                    "--accept-licence if you agree.", 2)
+        raise BadSettings(f"The licence of {spec.title} forbids commercial use.",
+                          f"Read {spec.licence_url}, and add --accept-licence if you agree.")
     if arguments.place is not None:
         place = arguments.place.expanduser()
-        _staged("copy", lambda stage: store.adopt(spec, place, stage))
+        _staged("copy", lambda stage: store.adopt(spec, place, stage), arguments.lines)
     else:
         source = Source(arguments.mirror, arguments.offline)
-        _staged("download", lambda stage: store.fetch(spec, source, stage))
+        _staged("download", lambda stage: store.fetch(spec, source, stage), arguments.lines)
     _say(f"{spec.title} is ready.")
     return 0
 
 
 def _verify(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) -> int:
-    _staged("verify", lambda stage: store.verify(spec, stage))
+    _staged("verify", lambda stage: store.verify(spec, stage), arguments.lines)
     _say(f"{spec.title} is as its author published it.")
     return 0
 
@@ -122,7 +128,10 @@ def _remove(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) 
     return 0
 
 
-def _staged(name: str, work: Callable[[Stage], None]) -> None:
+def _staged(name: str, work: Callable[[Stage], None], as_lines: bool) -> None:
+    if as_lines:
+        run_in_lines(name, work)
+        return
     from .terminal import RunDisplay
 
     with RunDisplay(sys.stdout) as display:

@@ -6,17 +6,27 @@ import logging
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..bridge.errors import BadSettings, EngineFailed, InternalError
-from ..bridge.settings import METHODS, RefineMeshSettings, ViewsSettings, settings_from_mapping
+from ..bridge.settings import (
+    METHODS,
+    BakeSettings,
+    ImageSettings,
+    RefineMeshSettings,
+    ViewsSettings,
+    settings_from_mapping,
+)
 from .worker import Output
-from .workersocket import Buffers, RunLink
+from .workersocket import Buffers, PreviewState, RunLink
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from .models.shelf import ModelShelf
+    from .pipeline.progress import Run
     from .pipeline.types import Camera, Mesh, PipelineResult
 
 log = logging.getLogger(__name__)
@@ -66,11 +76,14 @@ def _why_not(torch: Any, device: str) -> str | None:
     return None if total == _KERNEL_SIZE**3 else "it computes wrong results"
 
 
-def run_method(method: str, settings: Mapping[str, Any], files: Mapping[str, Path], run: RunLink,
-               device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
-    """A Runner (see worker.py) for the methods of bridge/settings.py. Raises BridgeError."""
-    runners: dict[str, Callable[..., tuple[Sequence[Output], Mapping[str, Any]]]] = {"views": _run_views,
-                                                                                          "refine": _run_refine}
+def run_method(method: str, settings: Mapping[str, Any], files: Mapping[str, Path], run: RunLink, device: str,
+               shelf: ModelShelf | None = None) -> tuple[Sequence[Output], Mapping[str, Any]]:
+    """A Runner (see worker.py) for the methods of bridge/settings.py. Raises BridgeError.
+
+    shelf: keeps the model that method "image" has loaded for the next job; without one it is loaded for this job.
+    """
+    runners: dict[str, Callable[..., tuple[Sequence[Output], Mapping[str, Any]]]] = {
+        "views": _run_views, "refine": _run_refine, "bake": _run_bake, "image": partial(_run_image, shelf)}
     if method not in runners:
         raise BadSettings(f"There is no method called {method!r}.", f"Known: {', '.join(runners)}.")
     outputs, summary = runners[method](settings_from_mapping(METHODS[method], settings), files, run, device)
@@ -96,10 +109,10 @@ def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink
 
     started = time.perf_counter()
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
-              preview=lambda mesh: link.preview(lambda: pack_mesh(mesh)))
+              preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
     result = generate_from_views(files, settings, run, device)
-    outputs = pack_result(result)
-    return outputs, summarise("views", result, time.perf_counter() - started)
+    outputs = [*pack_result(result), *_extras(run)]
+    return outputs, summarise("views", result, time.perf_counter() - started, run.finished_early)
 
 
 def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: RunLink,
@@ -109,18 +122,58 @@ def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: R
 
     started = time.perf_counter()
     run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
-              preview=lambda mesh: link.preview(lambda: pack_mesh(mesh)))
+              preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
     result = refine_from_views(files, settings, run, device)
-    return pack_result(result), summarise("refine", result, time.perf_counter() - started)
+    outputs = [*pack_result(result), *_extras(run)]
+    return outputs, summarise("refine", result, time.perf_counter() - started, run.finished_early)
+
+
+def _run_bake(settings: BakeSettings, files: Mapping[str, Path], link: RunLink,
+              device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
+    from .pipeline.bake_job import STAGES, bake_from_views
+    from .pipeline.progress import Run
+
+    started = time.perf_counter()
+    run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled)
+    result = bake_from_views(files, settings, run, device)
+    outputs = [*pack_result(result), *_extras(run)]
+    return outputs, summarise("bake", result, time.perf_counter() - started, run.finished_early)
+
+
+def _extras(run: Run) -> list[Output]:
+    return [Output(name, media_type, data) for name, (media_type, data) in run.extras.items()]
+
+
+def show_mesh(mesh: Mesh, link: RunLink) -> None:
+    """Offer a mesh, or a Snapshot with what it knows of itself, as the newest preview. Packed only if it is sent."""
+    state = PreviewState(**{name: getattr(mesh, name, default) for name, default in PreviewState()._asdict().items()})
+    link.preview(lambda: pack_mesh(mesh), state)
+
+
+def _run_image(shelf: ModelShelf | None, settings: ImageSettings, files: Mapping[str, Path], link: RunLink,
+               device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
+    from .models.shelf import open_shelf
+    from .pipeline.generate_image import generate_from_image, image_stages
+    from .pipeline.progress import Run
+
+    started = time.perf_counter()
+    shelf = shelf or open_shelf()
+    choice = shelf.choose(settings.model, device)
+    run = Run(image_stages(choice.model.spec), report=link.report, is_cancelled=link.is_cancelled,
+              preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
+    result = generate_from_image(files, settings, shelf, choice, run, device)
+    return pack_result(result), summarise("image", result, time.perf_counter() - started)
 
 
 def pack_mesh(mesh: Mesh) -> Buffers:
-    """A Preview's frames: positions f4 (V, 3), faces i4 (F, 3)."""
-    return [_array(mesh.vertices, "<f4"), _array(mesh.faces, "<i4")]
+    """A Preview's frames: positions f4 (V, 3), faces i4 (F, 3), and u1 (V, 3) sRGB where the mesh has colours."""
+    buffers = [_array(mesh.vertices, "<f4"), _array(mesh.faces, "<i4")]
+    colours = getattr(mesh, "colours", None)
+    return buffers if colours is None else [*buffers, _array(colours, "|u1")]
 
 
 def pack_result(result: PipelineResult) -> list[Output]:
-    """The artefacts of method "views", as bridge/events.py's Result describes them."""
+    """The artefacts of a method, as bridge/events.py's Result describes them."""
     textured = result.textured
     cameras = [_describe_camera(name, camera) for name, camera in result.cameras]
     arrays = {"vertices": _array(textured.mesh.vertices, "<f4"), "faces": _array(textured.mesh.faces, "<i4"),
@@ -128,23 +181,27 @@ def pack_result(result: PipelineResult) -> list[Output]:
     maps = {"base_color": textured.base_color, "normal_map": textured.normal_map}
     return [*(Output(name, "array", data, dtype, shape) for name, (dtype, shape, data) in arrays.items()),
             *(Output(name, "image/png", encode_png(image)) for name, image in maps.items() if image is not None),
-            Output("cameras", "application/json", json.dumps(cameras, allow_nan=False).encode())]
+            Output("cameras", "application/json", json.dumps(cameras, allow_nan=False).encode()),
+            *(Output(name, "image/png", encode_png(picture)) for name, picture in result.pictures.items())]
 
 
-def summarise(method: str, result: PipelineResult, seconds: float) -> dict[str, Any]:
-    """The summary of JobInfo."""
+def summarise(method: str, result: PipelineResult, seconds: float, finished_early: bool = False) -> dict[str, Any]:
+    """The summary of JobInfo. finished_early: the person found the mesh good enough before its stages had ended."""
     mesh = result.textured.mesh
-    return {"method": method, "device": result.device, "seconds": round(seconds, 3),
+    told = {"finished_early": True} if finished_early else {}
+    return {**told, "method": method, "device": result.device, "seconds": round(seconds, 3),
             "stages": [[stage.name, round(stage.seconds, 3)] for stage in result.stages],
-            "vertices": len(mesh.vertices), "faces": len(mesh.faces),
+            "vertices": len(mesh.vertices), "faces": len(mesh.faces), **result.facts,
             "warnings": [text[:_WARNING_CHARS] for text in result.warnings[:_WARNINGS]]}
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """PNG of (H, W, 3) uint8, row 0 on top."""
+    """PNG of (H, W), (H, W, 3) or (H, W, 4) uint8, row 0 on top."""
     import cv2
 
-    done, data = cv2.imencode(".png", image[:, :, ::-1], [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
+    if image.ndim == 3:
+        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
+    done, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
     if not done:
         raise InternalError(f"A texture of shape {image.shape} could not be written as PNG.")
     return data.tobytes()

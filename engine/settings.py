@@ -37,6 +37,9 @@ class ServeSettings:
     stage_timeout_s: float = 600.0             # a stage without any progress
     worker_silence_s: float = 60.0             # an idle worker without a heartbeat
     stderr_lines: int = 40                     # of a worker's stderr kept for an error message
+    # models
+    models_folder: str = ""                    # of their weights; "": beside the person's other Slipcast data
+    models_grace_s: float = 3.0                # a cancelled download ends by itself within a second
     # rates
     worker_heartbeat_s: float = 1.0
     progress_interval_s: float = 0.05          # shortest time between two Progress of a job

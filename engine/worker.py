@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -22,6 +23,7 @@ from ..bridge.codec import from_plain
 from ..bridge.errors import BridgeError, InternalError, NoSpace, OutOfMemory
 from ..bridge.messages import Artefact
 from ..bridge.strict_json import parse_json
+from .models.memory import is_out_of_memory
 from .server.blobs import sync_folder
 from .server.workerlink import Broken, Done, Ready, Start, Unusable, WorkerConfig
 from .workersocket import RunLink, WorkerSocket
@@ -101,9 +103,10 @@ def _real_find_device(wanted: str, threads: int) -> tuple[str, str]:
 
 
 def _real_runner() -> Runner:
+    from .models.shelf import open_shelf
     from .runners import run_method
 
-    return run_method
+    return partial(run_method, shelf=open_shelf())
 
 
 class _Worker:
@@ -120,7 +123,7 @@ class _Worker:
         except BridgeError as error:
             self._fail(start, error, isinstance(error, OutOfMemory))
         except Exception as error:   # the last place that can tell the person of a bug
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 log.warning("out of memory", exc_info=True)
                 self._fail(start, OutOfMemory("The engine ran out of memory.", "Choose a lower quality or a smaller "
                                               "texture, or close other programs."), True)
@@ -157,10 +160,3 @@ def _store(spool: Path, outputs: Sequence[Output]) -> list[Artefact]:
                           "Free some space and run the job again.") from error
         raise
     return artefacts
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Python's own, torch's (by name, so that torch is not needed), and what native code says in a RuntimeError."""
-    words = str(error).lower()
-    return (isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-            or isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words))

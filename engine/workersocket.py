@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import queue
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import zmq
 
@@ -17,7 +18,7 @@ from ..bridge.codec import decode, encode
 from ..bridge.errors import BridgeError
 from ..bridge.messages import Preview, Progress
 from .server.mailbox import Mailbox
-from .server.workerlink import LINK_LIMITS, TO_WORKER, Abort, Beat, Broken, Done, Start, WorkerConfig
+from .server.workerlink import LINK_LIMITS, TO_WORKER, Abort, Beat, Broken, Done, Settle, Start, WorkerConfig
 
 log = logging.getLogger(__name__)
 Buffers = Sequence[tuple[str, tuple[int, ...], bytes | memoryview]]   # dtype, shape, bytes
@@ -42,6 +43,28 @@ class StageReport(Protocol):
     def unit(self) -> str: ...
     @property
     def stage_seconds(self) -> float: ...
+    @property
+    def loss(self) -> float | None: ...
+    @property
+    def seconds_left(self) -> float | None: ...
+
+
+class PreviewState(NamedTuple):
+    """Where the shown mesh stands; the fields of a Preview."""
+
+    iteration: int = 0
+    iterations: int = 0
+    loss: float | None = None
+    seconds_left: float | None = None
+
+
+NOT_COUNTED = PreviewState()
+
+
+class _Waiting(NamedTuple):
+    stage: str
+    pack: Callable[[], Buffers]
+    state: PreviewState
 
 
 class RunLink:
@@ -54,8 +77,9 @@ class RunLink:
         self._started = time.monotonic()
         self._seq = 0
         self._cancelled = threading.Event()
+        self._settled = threading.Event()
         self._progress: Progress | None = None
-        self._preview: tuple[str, Callable[[], Buffers]] | None = None
+        self._preview: _Waiting | None = None
 
     def is_cancelled(self) -> bool:
         return self._cancelled.is_set()
@@ -63,22 +87,30 @@ class RunLink:
     def cancel(self) -> None:
         self._cancelled.set()
 
+    def is_enough(self) -> bool:
+        """Whether the person finds the mesh good enough as it is."""
+        return self._settled.is_set()
+
+    def settle(self) -> None:
+        self._settled.set()
+
     def report(self, progress: StageReport) -> None:
         """Newest wins until it is sent."""
         self._seq += 1
         self._progress = Progress(self.job, self.attempt, self._seq, progress.stage, progress.index, progress.count,
                                   progress.done, progress.total, progress.unit, progress.stage_seconds,
-                                  time.monotonic() - self._started)
+                                  time.monotonic() - self._started, _finite(progress.loss),
+                                  _finite(progress.seconds_left))
         if progress.stage != self.stage:
             self.stage, self.is_urgent = progress.stage, True
             self._wake()
 
-    def preview(self, pack: Callable[[], Buffers]) -> None:
+    def preview(self, pack: Callable[[], Buffers], state: PreviewState = NOT_COUNTED) -> None:
         """Newest wins until it is sent; `pack` is called, on another thread, only for one that is.
 
-        pack: positions f4 (V, 3) world, faces i4 (F, 3), and if there are colours u1 (V, 3).
+        pack: positions f4 (V, 3) world, faces i4 (F, 3), and if there are colours u1 (V, 3) sRGB.
         """
-        self._preview = (self.stage, pack)
+        self._preview = _Waiting(self.stage, pack, state)
 
     def take_progress(self) -> Progress | None:
         progress, self._progress = self._progress, None
@@ -89,7 +121,7 @@ class RunLink:
         if self._progress is None:
             self._progress = progress
 
-    def take_preview(self) -> tuple[str, Callable[[], Buffers]] | None:
+    def take_preview(self) -> _Waiting | None:
         preview, self._preview = self._preview, None
         return preview
 
@@ -105,7 +137,7 @@ class WorkerSocket:
         self._words: deque[Any] = deque()       # in order, not to be lost
         self._jobs: queue.SimpleQueue[Start] = queue.SimpleQueue()
         self._run: RunLink | None = None
-        self._early_abort: Abort | None = None  # came between Start and begin()
+        self._early: list[Abort | Settle] = []  # came between Start and begin()
         self._previews = 0
         self._ending = False
 
@@ -120,9 +152,8 @@ class WorkerSocket:
     def begin(self, start: Start) -> RunLink:
         """The job begins; what it says to the RunLink is sent from now on."""
         self._run = run = RunLink(start, self._wake)
-        early = self._early_abort
-        if early is not None and (early.job, early.attempt) == (run.job, run.attempt):
-            run.cancel()
+        for early in list(self._early):
+            _tell(run, early)
         self._wake()
         return run
 
@@ -198,13 +229,12 @@ class WorkerSocket:
                 log.exception("the engine sent nonsense")
                 continue
             if isinstance(message, Start):
-                self._early_abort = None
+                self._early = []
                 self._jobs.put(message)
-            elif isinstance(message, Abort):
-                self._early_abort = message
-                run = self._run
-                if run is not None and (run.job, run.attempt) == (message.job, message.attempt):
-                    run.cancel()
+            elif isinstance(message, Abort | Settle):
+                self._early.append(message)
+                if self._run is not None:
+                    _tell(self._run, message)
 
     def _send_progress(self, socket: zmq.Socket[bytes], run: RunLink) -> None:
         progress = run.take_progress()
@@ -215,17 +245,32 @@ class WorkerSocket:
         waiting = run.take_preview()
         if waiting is None:
             return False
-        stage, pack = waiting
-        buffers = pack()
+        buffers = waiting.pack()
         size = sum(memoryview(data).nbytes for _, _, data in buffers)
         if size > self._config.preview_bytes:
             log.info("a preview of %d bytes is left out", size)
             return True
         specs = tuple(describe_buffer(data, dtype, shape) for dtype, shape, data in buffers)
         self._previews += 1
-        message = Preview(run.job, run.attempt, self._previews, stage, len(buffers) == 3, specs)
+        state = waiting.state
+        message = Preview(run.job, run.attempt, self._previews, waiting.stage, len(buffers) == 3, specs,
+                          state.iteration, state.iterations, _finite(state.loss), _finite(state.seconds_left))
         _try_send(socket, message, [data for _, _, data in buffers])
         return True
+
+
+def _finite(value: float | None) -> float | None:
+    # A header has no NaN or infinity; a number that is none is not known.
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _tell(run: RunLink, message: Abort | Settle) -> None:
+    if (run.job, run.attempt) != (message.job, message.attempt):
+        return
+    if isinstance(message, Abort):
+        run.cancel()
+    else:
+        run.settle()
 
 
 def _try_send(socket: zmq.Socket[bytes], message: Any, frames: Sequence[bytes | memoryview] = ()) -> bool:

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Make one of the project's two Python environments, or bring it up to date. Called by the Makefile:
-#     tools/environment.sh 3.11 .venv STAMP        engine, add-on tests in Blender 5.0, demo, checks
-#     tools/environment.sh 3.13 .venv-5.2 STAMP    add-on tests in Blender 5.2; skipped where there is no Python 3.13
+# Make one of the project's Python environments, or bring it up to date. Called by the Makefile:
+#     tools/environment.sh 3.11 .venv STAMP              engine, add-on tests in Blender 5.0, demo, checks
+#     tools/environment.sh 3.13 .venv-5.2 STAMP 5.2.3    add-on tests in Blender 5.2; skipped where there is no Python 3.13
+#     tools/environment.sh 3.11 .venv-4.2 STAMP 4.2.23   add-on tests in an older Blender
 # STAMP is written last, so an interrupted run is simply done again. Safe to run twice.
 set -euo pipefail
-version=$1 folder=$2 stamp=$3
+version=$1 folder=$2 stamp=$3 blender=${4:-}
 cd "$(dirname "$0")/.."
 
 # A candidate must run: a version manager's shim may exist for a version that is not switched on.
@@ -34,7 +35,7 @@ fi
 # Two makes at once: the second waits, then finds everything in place.
 if command -v flock >/dev/null; then
     mkdir -p build
-    exec 9>"build/.environment-$version.lock"
+    exec 9>"build/.environment-$folder.lock"
     flock 9
     [ ! -e "$stamp" ] || exit 0
 fi
@@ -46,10 +47,10 @@ if ! "$folder/bin/python" -m pip --version >/dev/null 2>&1; then
 fi
 pip=("$folder/bin/python" -m pip install --disable-pip-version-check)
 [ -t 1 ] || pip+=(--quiet)      # a person sees that it goes on, a log does not need to
-if [ "$version" = 3.11 ]; then
+if [ -z "$blender" ]; then
     "${pip[@]}" --constraint constraints.txt --editable ".[dev]"
 else
-    "${pip[@]}" --constraint constraints-5.2.txt bpy pyzmq pytest pytest-timeout
+    "${pip[@]}" --constraint "constraints-$version.txt" "bpy==$blender" pyzmq pytest pytest-timeout
     "${pip[@]}" --no-deps --editable .
 fi
 rm -f "$folder"/.slipcast-*

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import bpy
+from bpy.props import BoolProperty
 from bpy.types import Operator
 
 from ...bridge.errors import BadFolder, BridgeError
@@ -35,17 +36,13 @@ class SLIPCAST_OT_generate(Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         # without a window the words come as an error instead: a script shows no tooltip
-        why = "" if bpy.app.background else _why_not(context)
+        why = "" if bpy.app.background else why_not_start(context)
         cls.poll_message_set(why)
         return not why
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            pump.session().generate(read_request(self, context))
-            pump.wake()
-            if bpy.app.background:
-                with ProgressLines() as lines:
-                    pump.wait_for_job(lines.show)
+            run_job(read_request(self, context))
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -53,11 +50,14 @@ class SLIPCAST_OT_generate(Operator):
 
 
 class SLIPCAST_OT_cancel(Operator):
-    """Stop the job. The scene stays as it is"""
+    """Stop the job. The scene stays as it is, or keeps the last state of the live mesh"""
 
     bl_idname = "slipcast.cancel"
     bl_label = "Cancel"
-    bl_options = set()
+    bl_options = set()   # not UNDO: what is kept comes later, with its own single step
+
+    keep: BoolProperty(name="Keep the Mesh", default=False, options={"SKIP_SAVE"},
+                       description="Leave the last state of the live mesh in the scene")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -65,11 +65,21 @@ class SLIPCAST_OT_cancel(Operator):
         return pump.session().job is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        pump.session().cancel()
+        pump.session().cancel(self.keep)
         return {"FINISHED"}
 
 
-def _why_not(context: bpy.types.Context) -> str:
+def run_job(request: GenerateRequest) -> None:
+    """Start a job; without a window, wait for its end. Raises BridgeError."""
+    pump.session().generate(request)
+    pump.wake()
+    if bpy.app.background:
+        with ProgressLines() as lines:
+            pump.wait_for_job(lines.show)
+
+
+def why_not_start(context: bpy.types.Context) -> str:
+    """Why no job can be started now; "" when one can."""
     if pump.session().job is not None:
         return JOB_RUNS
     return "" if preferences.chosen_python() else NO_PYTHON

@@ -8,14 +8,14 @@ from typing import Any
 
 import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
-from bpy.types import Operator, PropertyGroup
+from bpy.types import PropertyGroup
 
-from ...bridge.errors import BadOutput, BadSettings, BridgeError
+from ...bridge.errors import BadOutput, BadSettings
 from ..scene.orbit import FEWEST_VIEWS, HIGHEST_DEG, LOWEST_DEG, MOST_VIEWS
 from ..scene.targets import LARGEST_PX, TargetProgress, TargetSettings, render_targets
+from .view_steps import ViewSteps
 
 NOTHING_CHOSEN = "Select an object, or name a collection, to render"
-TICK_S = 0.05
 
 ENGINE_ITEMS = (("CYCLES", "Cycles", "As in a final render"), ("EEVEE", "EEVEE", "Fast with a graphics card"),
                 ("WORKBENCH", "Workbench", "The solid view: no materials' light"))
@@ -51,7 +51,7 @@ class SLIPCAST_PG_views(PropertyGroup):
     __annotations__ = dict(VIEW_PROPERTIES)
 
 
-class SLIPCAST_OT_render_views(Operator):
+class SLIPCAST_OT_render_views(ViewSteps):
     """Render an object or a collection from all sides into a folder of views: colour, alpha, depth and normals.
     Everything else is left out, and the scene stays as it is"""
 
@@ -61,9 +61,6 @@ class SLIPCAST_OT_render_views(Operator):
 
     __annotations__ = dict(VIEW_PROPERTIES)
 
-    _views: Iterator[TargetProgress] | None = None
-    _timer: bpy.types.Timer | None = None
-
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         why = ("Leave edit mode first" if context.mode != "OBJECT" else
@@ -71,51 +68,11 @@ class SLIPCAST_OT_render_views(Operator):
         cls.poll_message_set(why)
         return not why
 
-    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        try:
-            self._views = start_views(self, context)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self._timer = context.window_manager.event_timer_add(TICK_S, window=context.window)
-        context.window_manager.progress_begin(0, 1)
-        context.window_manager.modal_handler_add(self)
-        return {"RUNNING_MODAL"}
+    def start(self, context: bpy.types.Context) -> Iterator[TargetProgress]:
+        return start_views(self, context)
 
-    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if event.type == "ESC":
-            return self._end(context, {"WARNING"}, "Cancelled. No views were written.", {"CANCELLED"})
-        if event.type != "TIMER" or self._views is None:
-            return {"RUNNING_MODAL"}
-        try:
-            at = next(self._views, None)
-        except (BridgeError, RuntimeError) as error:   # RuntimeError: Blender's own render said no
-            return self._end(context, {"ERROR"}, str(error), {"CANCELLED"})
-        if at is None:
-            return self._end(context, {"INFO"}, f"Views written to {self.folder}", {"FINISHED"})
-        context.window_manager.progress_update(at.done / at.total)
-        context.workspace.status_text_set(f"View {at.done} of {at.total} rendered   [Esc] Cancel")
-        return {"RUNNING_MODAL"}
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            total = sum(1 for _ in start_views(self, context))
-        except (BridgeError, RuntimeError) as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, f"{total} views written to {self.folder}")
-        return {"FINISHED"}
-
-    def _end(self, context: bpy.types.Context, level: set[str], words: str, result: set[str]) -> set[str]:
-        if self._views is not None:
-            self._views.close()  # type: ignore[attr-defined]
-        if self._timer is not None:
-            context.window_manager.event_timer_remove(self._timer)
-        self._views = self._timer = None
-        context.window_manager.progress_end()
-        context.workspace.status_text_set(None)
-        self.report(level, words)
-        return result
+    def done(self, context: bpy.types.Context, views: int) -> str:
+        return f"{views} views written to {self.folder}"
 
 
 def start_views(operator: SLIPCAST_OT_render_views, context: bpy.types.Context) -> Iterator[TargetProgress]:

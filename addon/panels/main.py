@@ -9,7 +9,7 @@ from bpy.types import Panel
 
 from ...bridge.errors import Cancelled
 from ...bridge.settings import ViewsSettings
-from .. import preferences, pump
+from .. import pending, preferences, pump
 from ..job import JobState, Outcome, describe, stage_seconds_left
 from ..scene.cameras import RENDER_SIZE_KEY
 from ..session import Session
@@ -48,6 +48,7 @@ class SLIPCAST_PT_main(_SidebarPanel):
         else:
             _draw_generate(layout, context, asked.folder)
         _draw_ending(layout, context, session)
+        _draw_offer(layout, context, session)
         layout.separator()
         draw_engine(layout)
 
@@ -109,6 +110,18 @@ def _draw_ending(layout: bpy.types.UILayout, context: bpy.types.Context, session
         draw_text(box, context, outcome_words(session.outcome), "CHECKMARK")
         for warning in session.outcome.warnings:
             draw_text(box, context, warning, "ERROR")
+
+
+def _draw_offer(layout: bpy.types.UILayout, context: bpy.types.Context, session: Session) -> None:
+    """A job that was under way when this file was saved."""
+    job = pending.offered(context.scene, session)
+    if not job:
+        return
+    box = layout.box()
+    draw_text(box, context, pending.offer_words(context.scene, session), "INFO")
+    row = box.row(align=True)
+    row.operator("slipcast.import_result", text="Get Result", icon="IMPORT").job = job
+    row.operator("slipcast.dismiss_result", text="", icon="X")
 
 
 def outcome_words(outcome: Outcome) -> str:

@@ -11,6 +11,7 @@ from mathutils import Matrix, Vector
 
 from ...bridge.errors import BadMesh
 from .health import fill_holes, mesh_extent
+from .originals import space_changed
 
 if TYPE_CHECKING:
     from bmesh.types import BMesh
@@ -286,6 +287,7 @@ def place_object(thing: Object, origin: str, height: float, up: str) -> None:
     base, middle = _base_and_middle(_world(mesh, new))  # type: ignore[arg-type]
     place = {"KEEP": new.translation.copy(), "BASE": base, "CENTRE": middle}[origin]
     mesh.transform(Matrix.Translation(-place) @ new, shape_keys=True)  # type: ignore[union-attr]
+    space_changed(thing, Matrix.Translation(-place) @ new)
     if new.is_negative:
         mesh.flip_normals()  # type: ignore[union-attr]
     mesh.update()  # type: ignore[union-attr]

@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from .cameras import PinholeCamera, add_camera, blender_matrix, camera_from_mapp
 from .images import pack_png
 from .materials import textured_material
 from .meshes import build_mesh, check_mesh_arrays
+from .originals import keep_original, keep_views
 
 if TYPE_CHECKING:
     import bpy
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 COLLECTION_NAME = "Slipcast"
+CAMERAS_KEY = "slipcast_cameras"    # of a result: cameras of its views, in their world, as JSON
+CAMERAS_BYTES = 256 * 1024          # thousands of cameras would swell the file; nobody places by one of so many
 CAMERA_SIZE = 0.1  # of a drawn camera, in sizes of the object
 
 
@@ -33,12 +36,14 @@ class Placement:
     name: of the object. base: (3,) world, where the centre of its bottom goes.
     target_size: longest side in scene units; 0 keeps the size that the cameras have it in.
     import_cameras: make a Blender camera of each view, too.
+    in_place: where and as large as the views have it, whatever base and target_size say: they were made in this scene.
     """
 
     name: str
     base: tuple[float, float, float] = (0.0, 0.0, 0.0)
     target_size: float = 0.0
     import_cameras: bool = False
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,8 @@ class PreparedResult:
     vertices: (V, 3) float32, local to the object. faces: (F, 3) int32. corner_uvs: (F, 3, 2) float32.
     normal_map_png: tangent space, or None: the engine made none.
     world_from_views: (4, 4) float64, the similarity that takes the views' world to Blender's.
+    views_vertices: (V, 3) float32, in the views' world, to the bit as the engine sent them.
+    masks: the artefact of that name, empty without one. warnings: of the job.
     """
 
     placement: Placement
@@ -58,6 +65,9 @@ class PreparedResult:
     cameras: tuple[PinholeCamera, ...]
     world_from_views: np.ndarray
     properties: Mapping[str, Any]
+    views_vertices: np.ndarray | None = None
+    masks: bytes = b""
+    warnings: tuple[str, ...] = ()
     normal_map_png: bytes | None = None
 
 
@@ -66,15 +76,21 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     vertices, faces = _array(result, "vertices"), _array(result, "faces")
     corner_uvs = _array(result, "corner_uvs")
     check_mesh_arrays(vertices, faces, corner_uvs)
-    scale, bottom = _scale_and_bottom(vertices, placement.target_size)
+    scale, bottom = _scale_and_bottom(vertices, 0.0 if placement.in_place else placement.target_size)
+    if placement.in_place:
+        placement = replace(placement, base=(float(bottom[0]), float(bottom[1]), float(bottom[2])))
     local = ((vertices.astype(np.float64) - bottom) * scale).astype(np.float32)
     world_from_views = np.eye(4)
     world_from_views[:3, :3] *= scale
     world_from_views[:3, 3] = np.asarray(placement.base) - scale * bottom
     cameras = tuple(map(camera_from_mapping, _json(result, "cameras"))) if placement.import_cameras else ()
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
-                          world_from_views, _properties(result, engine_version, world_from_views),
-                          bytes(_data(result, "normal_map")) if "normal_map" in result.artefacts else None)
+                          world_from_views, _properties(result, engine_version, world_from_views, placement.base),
+                          views_vertices=vertices,
+                          masks=bytes(_data(result, "masks")) if "masks" in result.artefacts else b"",
+                          warnings=tuple(map(str, result.info.summary.get("warnings", ()))),
+                           normal_map_png=(bytes(_data(result, "normal_map")) if "normal_map" in result.artefacts
+                                           else None))
 
 
 def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy.types.Scene,
@@ -84,7 +100,7 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
     Raises BadImage or BadMesh, and what bpy raises for a scene that cannot be written to.
     """
     name = prepared.placement.name
-    with _all_or_nothing(data):
+    with all_or_nothing(data):
         mesh = build_mesh(data.meshes, name, prepared.vertices, prepared.faces, prepared.corner_uvs)
         image = pack_png(data.images, f"{name} Base Color", prepared.base_color_png)
         relief = None
@@ -95,7 +111,9 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
         made.location = prepared.placement.base
         for key, value in prepared.properties.items():
             made[key] = value
-        collection = _slipcast_collection(data, scene)
+        keep_original(made)
+        keep_views(made, prepared.world_from_views)
+        collection = slipcast_collection(data, scene)
         collection.objects.link(made)
         if prepared.cameras:
             _add_cameras(data, prepared, made, collection)
@@ -143,15 +161,23 @@ def _scale_and_bottom(vertices: np.ndarray, target_size: float) -> tuple[float, 
     return (target_size / longest if target_size > 0 else 1.0), bottom
 
 
-def _properties(result: Result, engine_version: str, world_from_views: np.ndarray) -> dict[str, Any]:
+def _properties(result: Result, engine_version: str, world_from_views: np.ndarray,
+                base: tuple[float, float, float]) -> dict[str, Any]:
     info = result.info
+    local = np.eye(4)
+    local[:3, 3] = base
+    views_from_local = np.linalg.inv(world_from_views) @ local
+    cameras = result.data.get("cameras", b"")
+    kept = {CAMERAS_KEY: bytes(cameras).decode("utf-8", "replace")} if 0 < len(cameras) <= CAMERAS_BYTES else {}
     return {
+        **kept,
         "slipcast_job": info.job,
         "slipcast_method": info.method,
         "slipcast_settings": json.dumps(dict(info.settings), sort_keys=True),
         "slipcast_engine": engine_version,
         "slipcast_device": str(info.summary.get("device", "")),
         "slipcast_seconds": float(info.summary.get("seconds", 0.0)),
+        "slipcast_views_from_local": [float(value) for value in views_from_local.ravel()],
         "slipcast_world_from_views": [float(value) for value in world_from_views.ravel()],
     }
 
@@ -180,7 +206,7 @@ def _json(result: Result, name: str) -> list[Mapping[str, Any]]:
     return found
 
 
-def _slipcast_collection(data: bpy.types.BlendData, scene: bpy.types.Scene) -> bpy.types.Collection:
+def slipcast_collection(data: bpy.types.BlendData, scene: bpy.types.Scene) -> bpy.types.Collection:
     """The scene's own collection "Slipcast" (another scene of the file may have one, too)."""
     for found in scene.collection.children_recursive:
         if found.name.partition(".")[0] == COLLECTION_NAME and found.library is None:
@@ -201,9 +227,9 @@ def _select_only(made: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> Non
 
 
 @contextmanager
-def _all_or_nothing(data: bpy.types.BlendData) -> Iterator[None]:
+def all_or_nothing(data: bpy.types.BlendData) -> Iterator[None]:
     """Remove what was added to `data` inside the block when the block raises."""
-    kinds = (data.objects, data.collections, data.cameras, data.meshes, data.materials, data.images)
+    kinds = (data.objects, data.collections, data.cameras, data.curves, data.meshes, data.materials, data.images)
     before = [{block.as_pointer() for block in kind} for kind in kinds]
     try:
         yield

@@ -256,6 +256,26 @@ def _camera_keys(camera: PinholeCamera) -> dict[str, Any]:
             "camera_angle_x": 2 * math.atan(camera.width / 2 / camera.fx)}
 
 
+def write_views(folder: Path, subject: str, views: list[tuple[str, PinholeCamera, str, bytes]]) -> None:
+    """A view folder of pictures that are there already: (name, camera, suffix, content) each.
+
+    All of it is written, or nothing. Raises BadOutput.
+    """
+    written: list[Path] = []
+    frames = []
+    try:
+        for name, camera, suffix, content in views:
+            label = f"images/{name}{suffix}"
+            _write(folder / label, content, written)
+            frames.append({"file_path": label} | _camera_keys(camera))
+        _write(folder / TRANSFORMS_NAME, json.dumps({ORIGIN_KEY: {"subject": subject, "source": "PHOTOS"},
+                                                     "camera_model": "PINHOLE", "frames": frames}, indent=1), written)
+    except BadOutput:
+        for path in written:
+            path.unlink(missing_ok=True)
+        raise
+
+
 def _transforms_text(subject: str, settings: TargetSettings, frames: list[dict[str, Any]]) -> str:
     origin = {"subject": subject, "engine": settings.engine, "source": settings.source}
     return json.dumps({ORIGIN_KEY: origin, "camera_model": "PINHOLE", "frames": frames}, indent=1)

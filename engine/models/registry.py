@@ -1,4 +1,7 @@
-"""Which models there are: our own, and those that installed distributions bring along. Torch-free."""
+"""Which models there are: our own, those that installed distributions bring along, and the networks that cut out.
+
+Torch-free.
+"""
 from __future__ import annotations
 
 import logging
@@ -9,6 +12,8 @@ from importlib import metadata
 from typing import Any
 
 from ...bridge.errors import BadSettings
+from .matting import CUTTERS
+from .silhouette import MODEL as SILHOUETTE
 from .spec import ModelSpec, SingleImageModel
 from .triposr import MODEL as TRIPOSR
 
@@ -16,7 +21,7 @@ log = logging.getLogger(__name__)
 
 GROUP = "slipcast.models"
 # The engine also runs from an unpacked extension, which has no entry points: our own models are named here.
-BUILT_IN: tuple[SingleImageModel, ...] = (TRIPOSR,)
+BUILT_IN: tuple[SingleImageModel, ...] = (TRIPOSR, SILHOUETTE)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,39}")     # it becomes a folder
 
 
@@ -35,6 +40,15 @@ class Models:
             raise BadSettings(f"The model {name!r} cannot be used: {self.broken[name]}.",
                               "Install a version of it that fits this Slipcast.")
         raise BadSettings(f"There is no model called {name!r}.", f"Known: {', '.join(self.models)}.")
+
+    @property
+    def specs(self) -> tuple[ModelSpec, ...]:
+        """Of all that has weights to fetch or verify: the models, then the networks that cut out."""
+        return (*(model.spec for model in self.models.values()), *(cutter.spec for cutter in CUTTERS.values()))
+
+    def spec(self, name: str) -> ModelSpec:
+        """Of a model or a network that cuts out. Raises BadSettings as `get` does."""
+        return CUTTERS[name].spec if name in CUTTERS else self.get(name).spec
 
 
 def find_models() -> Models:
@@ -63,6 +77,6 @@ def _why_not(found: Any, models: Mapping[str, SingleImageModel]) -> str | None:
         return "its entry point is no object with `spec` and `load`"
     if not _NAME.fullmatch(found.spec.name):
         return f"{found.spec.name!r} is no name for a model (small letters, digits, - and _)"
-    if found.spec.name in models:
+    if found.spec.name in models or found.spec.name in CUTTERS:
         return f"there is another model called {found.spec.name!r}"
     return None

@@ -44,6 +44,9 @@ class ModelSpec:
     name: [a-z0-9_-]+, also the folder of its weights. commercial_use: whether the licence of the weights allows it;
     if not, fetching asks first. ram_bytes: needed on the CPU. vram_bytes: needed on a GPU.
     stages: the names that `reconstruct` gives to its stages, in order. settings: a frozen dataclass of knobs.
+    kind: "shape" (a SingleImageModel) or "cutout" (a network that tells an object from its background).
+    floats: small pieces apart from the object are likely to be its mistakes. note: what a person should know of its
+    results, "" if nothing.
     """
 
     name: str
@@ -56,6 +59,9 @@ class ModelSpec:
     files: tuple[WeightFile, ...]
     stages: tuple[str, ...]
     settings: type
+    kind: str = "shape"
+    floats: bool = True
+    note: str = ""
 
     @property
     def download_bytes(self) -> int:
@@ -112,7 +118,8 @@ def describe_settings(kind: type) -> list[dict[str, Any]]:
 
 def describe_model(spec: ModelSpec) -> dict[str, Any]:
     """A spec as plain values, for the bridge and for --json."""
-    return {"name": spec.name, "title": spec.title, "licence": spec.licence, "licence_url": spec.licence_url,
+    return {"name": spec.name, "kind": spec.kind, "title": spec.title, "note": spec.note,
+            "licence": spec.licence, "licence_url": spec.licence_url,
             "commercial_use": spec.commercial_use, "download_bytes": spec.download_bytes,
             "ram_bytes": spec.ram_bytes, "vram_bytes": spec.vram_bytes, "stages": list(spec.stages),
             "settings": describe_settings(spec.settings)}

@@ -20,5 +20,12 @@ unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; proje
 bake.py      bake_base_color  UvMesh and views -> texture (texels.py, trust.py, favour.py, delight.py, fill.py; kernels
                              in ../render), brought closer to all views by texture_fit.py (texture_losses.py)
 normal_map.py bake_normal_map  UvMesh and the finer Mesh -> tangent-space map (tangents.py, texels.py)
+
+generate_image.py  generate_from_image: one picture, by a model of ../models, to a textured mesh
+picture.py   read_picture     any orientation, depth and colours -> upright sRGB
+foreground.py  find_foreground  mask, alpha, network or colours -> object with alpha
+floaters.py  without_floaters small pieces out
+paint.py     paint_texture    the model's colours at covered texels, and the picture where it sees them
+
 export.py    write_mesh       TexturedMesh -> .glb .obj .ply .stl .npz
 """

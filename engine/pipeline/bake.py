@@ -31,7 +31,7 @@ FAINT = 0.01                 # of the median confidence: below, the fill shines 
 
 
 @dataclass(frozen=True)
-class Painted:
+class Baked:
     """base_color: (H, W, 3) uint8 sRGB, row 0 = highest v; every texel is filled. light: what was divided out of it."""
 
     base_color: np.ndarray
@@ -40,12 +40,12 @@ class Painted:
 
 def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
                     stage: Stage, fit: TextureSettings | None = None) -> np.ndarray:
-    """Base colour texture, (texture_px, texture_px, 3) uint8 sRGB: that of paint_texture, without its light."""
-    return paint_texture(uv_mesh, views, masks, texture_px, device, stage, fit).base_color
+    """Base colour texture, (texture_px, texture_px, 3) uint8 sRGB: that of bake_texture, without its light."""
+    return bake_texture(uv_mesh, views, masks, texture_px, device, stage, fit).base_color
 
 
-def paint_texture(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
-                  stage: Stage, fit: TextureSettings | None = None) -> Painted:
+def bake_texture(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
+                  stage: Stage, fit: TextureSettings | None = None) -> Baked:
     """The texture of a mesh, from the best views of each texel; with `fit` it is then optimised until the mesh looks
     like all its views, and a light that moves with the camera is taken out of it (texture_fit.py, delight.py).
 
@@ -85,7 +85,7 @@ def paint_texture(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], text
         projected = Projected(image, None if blind is None else _filled(texels, blind), texels.covered)
         cameras = [view.camera for view, _ in used]
         image = fit_texture(projected, uv_mesh, cameras, stack, favour, moving, light, fit, stage)
-    return Painted(pad_with_nearest(srgb_bytes(image), texels.covered), light)
+    return Baked(pad_with_nearest(srgb_bytes(image), texels.covered), light)
 
 
 class _Blended:

@@ -52,15 +52,15 @@ def _checked(mesh: Mesh) -> Mesh:
     return mesh
 
 
-def _volumes(mesh: Mesh, part: np.ndarray) -> np.ndarray:
-    """Signed volume of each part: (parts,). Positive: faces look outward."""
+def part_volumes(mesh: Mesh, part: np.ndarray) -> np.ndarray:
+    """Signed volume of each part: (parts,). Positive: faces look outward. part: (F,) number of each face's part."""
     corners = mesh.vertices[mesh.faces].astype(np.float64) - mesh.vertices.mean(0, dtype=np.float64)
     return np.bincount(part, np.einsum("fi,fi->f", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6)
 
 
 def outward(mesh: Mesh) -> Mesh:
     """Turn all faces over if the mesh as a whole looks inward."""
-    if _volumes(mesh, np.zeros(len(mesh.faces), np.int64))[0] >= 0:
+    if part_volumes(mesh, np.zeros(len(mesh.faces), np.int64))[0] >= 0:
         return mesh
     return Mesh(mesh.vertices, np.ascontiguousarray(mesh.faces[:, ::-1]))
 
@@ -68,7 +68,7 @@ def outward(mesh: Mesh) -> Mesh:
 def _without_crumbs(mesh: Mesh) -> Mesh:
     """Drop small parts, and parts that look inward (walls of closed hollows, which nobody can see)."""
     part = components_of_faces(mesh.faces, len(mesh.vertices))
-    volume = _volumes(mesh, part)
+    volume = part_volumes(mesh, part)
     if len(volume) == 1:
         return mesh
     keep = volume >= CRUMB * volume.max()

@@ -11,6 +11,7 @@ from .bake import bake_base_color
 from .finish import finish_mesh, reduce_faces
 from .hull import visual_hull
 from .images import load_views
+from .mask_archive import pack_masks
 from .matting import mask_views
 from .normal_map import bake_normal_map, worth_a_normal_map
 from .outlines import fit_outlines
@@ -41,6 +42,7 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
         views = load_views(files, preset.working_px, stage)
     with run.stage("masks", total=len(views.views), unit="views") as stage:
         masks = mask_views(views, stage, preset.cutout_px)
+        run.attach("masks", "application/zip", pack_masks(files, views, masks))
     with run.stage("volume") as stage:
         box = working_volume(views, masks)
     with run.stage("hull", unit="steps") as stage:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from ...bridge.errors import BadImage, BadMasks, ImageTooLarge
+from ...bridge.folders import painted_label
 from .cameras import ASPECT_TOLERANCE, FrameSpec, camera_for_image, check_overlap, read_view_files, resize_camera
 from .lens import Lens, distort
 from .parallel import map_views
@@ -22,17 +23,21 @@ from .types import Camera, View, ViewSet
 MAX_PIXELS = 150_000_000  # more than any camera on the market; 450 MB once decoded
 FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP")
 OPAQUE = 250  # an alpha that never falls below this cuts nothing out
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+# what Pillow raises for files that are cut short, damaged or no images
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A frame whose image header has been read; camera: at the image's own size."""
+    """A frame whose image header has been read; camera: at the image's own size. painted: the mask is a person's own
+    and wins over the image's alpha."""
 
     frame: FrameSpec
     camera: Camera
     path: Path
     mask_path: Path | None
+    mask_name: str = ""
+    painted: bool = False
 
 
 def load_views(files: Mapping[str, Path], max_px_side: int, stage: Stage) -> ViewSet:
@@ -60,11 +65,13 @@ def _tell_of_unread(names: list[str], stage: Stage) -> None:
 
 
 def _open_source(frame: FrameSpec, files: Mapping[str, Path]) -> _Source:
-    mask_path = files[frame.mask] if frame.mask else None
-    if mask_path is not None and frame.mask:
-        _check_header(mask_path, frame.mask)
+    painted = painted_label(frame.image) in files
+    mask_name = painted_label(frame.image) if painted else frame.mask or ""
+    mask_path = files[mask_name] if mask_name else None
+    if mask_path is not None:
+        _check_header(mask_path, mask_name)
     width, height = _check_header(files[frame.image], frame.image)
-    return _Source(frame, camera_for_image(frame, width, height), files[frame.image], mask_path)
+    return _Source(frame, camera_for_image(frame, width, height), files[frame.image], mask_path, mask_name, painted)
 
 
 def _check_header(path: Path, name: str) -> tuple[int, int]:
@@ -73,22 +80,24 @@ def _check_header(path: Path, name: str) -> tuple[int, int]:
         with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
     except Image.DecompressionBombError as error:
-        raise _too_large(name, "") from error
-    except _BROKEN as error:
-        raise _broken(name, error) from error
+        raise too_large_image(name, "") from error
+    except UNREADABLE as error:
+        raise broken_image(name, error) from error
     if width * height > MAX_PIXELS:
-        raise _too_large(name, f" ({width}x{height} pixels)")
+        raise too_large_image(name, f" ({width}x{height} pixels)")
     if min(width, height) < 8:
         raise BadImage(f"{name} is only {width}x{height} pixels.", "Use the original image.")
     return width, height
 
 
-def _too_large(name: str, size: str) -> ImageTooLarge:
+def too_large_image(name: str, size: str = "") -> ImageTooLarge:
+    """size: in words, as " (30000x20000 pixels)"."""
     return ImageTooLarge(f"{name} is too large{size}; at most {MAX_PIXELS // 10**6} megapixels are read.",
                          "Scale it down.")
 
 
-def _broken(name: str, error: Exception) -> BadImage:
+def broken_image(name: str, error: Exception) -> BadImage:
+    """What to say of one of UNREADABLE, raised while `name` was opened or decoded."""
     if isinstance(error, OSError) and error.errno is not None:   # the file itself; Pillow's own errors have no number
         return BadImage(f"{name} cannot be read: {error.strerror}.", "Check that it is there and that you may read it.")
     return BadImage(f"{name} is cut short, damaged or not an image.", "Save it again as PNG, JPEG or WebP.")
@@ -98,11 +107,11 @@ def _decode(path: Path, name: str, convert: Callable[[Image.Image], np.ndarray])
     try:
         with Image.open(path, formats=FORMATS) as image:
             return convert(image)
-    except _BROKEN as error:
-        raise _broken(name, error) from error
+    except UNREADABLE as error:
+        raise broken_image(name, error) from error
 
 
-def _to_rgba(image: Image.Image) -> np.ndarray:
+def to_rgba(image: Image.Image) -> np.ndarray:
     """(H, W, 3 or 4) uint8, straight alpha where the image has any."""
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
         return np.repeat(_deep_grey(image)[..., None], 3, axis=-1)
@@ -110,11 +119,11 @@ def _to_rgba(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGBA" if has_alpha else "RGB"))   # a copy: Pillow's own pixels are read-only
 
 
-def _to_grey(image: Image.Image) -> np.ndarray:
+def to_grey(image: Image.Image) -> np.ndarray:
     """(H, W) uint8 of a mask: its brightness, or its alpha where that cuts something out."""
     if image.mode in ("I", "I;16", "I;16B", "I;16L", "F"):
         return _deep_grey(image)
-    pixels = _to_rgba(image)
+    pixels = to_rgba(image)
     if pixels.shape[-1] == 4 and pixels[..., 3].min() < OPAQUE:
         return pixels[..., 3]
     if image.mode == "P":  # an indexed mask: colours beside black mean the object
@@ -131,13 +140,13 @@ def _deep_grey(image: Image.Image) -> np.ndarray:
 
 def _load_view(source: _Source, max_px_side: int, files: Mapping[str, Path]) -> View:
     frame, camera = source.frame, source.camera
-    pixels = _decode(source.path, frame.image, _to_rgba)
+    pixels = _decode(source.path, frame.image, to_rgba)
     alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[-1] == 4 else None
-    if source.mask_path is not None and frame.mask and (alpha is None or alpha.min() >= OPAQUE):
-        alpha = _fit_mask(_decode(source.mask_path, frame.mask, _to_grey), camera, frame.mask)
+    if source.mask_path is not None and (source.painted or alpha is None or alpha.min() >= OPAQUE):
+        alpha = _fit_mask(_decode(source.mask_path, source.mask_name, to_grey), camera, source.mask_name)
     scale = min(1.0, max_px_side / max(camera.width, camera.height))
     width, height = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
-    image, alpha = _shrink(np.ascontiguousarray(pixels[..., :3]), alpha, width, height)
+    image, alpha = shrink(np.ascontiguousarray(pixels[..., :3]), alpha, width, height)
     view = View(frame.image, resize_camera(camera, width, height), image, alpha)
     view = load_passes(view, frame, files, camera, MAX_PIXELS)
     view = view if frame.lens.is_pinhole else undistort_view(view, frame.lens)
@@ -153,7 +162,7 @@ def _fit_mask(mask: np.ndarray, camera: Camera, name: str) -> np.ndarray:
     return cv2.resize(mask, (camera.width, camera.height), interpolation=method)
 
 
-def _shrink(image: np.ndarray, alpha: np.ndarray | None, width: int, height: int
+def shrink(image: np.ndarray, alpha: np.ndarray | None, width: int, height: int
             ) -> tuple[np.ndarray, np.ndarray | None]:
     """Area-average down to width x height; colours weighted by alpha, so that what is cut out does not bleed in."""
     if image.shape[:2] == (height, width):

@@ -40,7 +40,8 @@ class MeshFile:
     """What a file says. mesh: world (docs/conventions.md), not repaired. corner_uvs: (F, 3, 2) float32 or None.
 
     weights: (V,) float64 as they are in the file, or None: none were asked for. origin: (3,) float64, world, of the
-    object. warnings: for a person.
+    object. warnings: for a person. axes: (3, 3) float64, rows are unit normals of the object's own planes (where its
+    x, y, z are 0) in the world; None: the world's axes.
     """
 
     mesh: Mesh
@@ -48,6 +49,7 @@ class MeshFile:
     weights: np.ndarray | None
     origin: np.ndarray
     warnings: tuple[str, ...] = field(default=())
+    axes: np.ndarray | None = None
 
 
 def read_mesh(path: Path, suffix: str, weights: str = "") -> MeshFile:
@@ -67,7 +69,7 @@ def read_mesh(path: Path, suffix: str, weights: str = "") -> MeshFile:
     _check(table)
     found = _weights(table, suffix.lower(), weights)
     mesh = Mesh(np.ascontiguousarray(table.vertices, np.float32), np.ascontiguousarray(table.faces, np.int32))
-    result = MeshFile(mesh, table.corner_uvs, found, table.origin, table.warnings)
+    result = MeshFile(mesh, table.corner_uvs, found, table.origin, table.warnings, table.axes)
     return _joined(result) if table.split else result
 
 
@@ -224,15 +226,19 @@ def _read_npz(data: bytes) -> MeshTable:
             not np.issubdtype(array.dtype, kind) for array, kind in ((vertices, np.floating), (faces, np.integer))):
         raise Damaged(f"vertices are {vertices.dtype} {vertices.shape} and faces {faces.dtype} {faces.shape}, not "
                       "(V, 3) numbers and (F, 3) indices")
-    uvs, origin = arrays.pop("corner_uvs", None), arrays.pop("origin", None)
+    uvs, origin, axes = (arrays.pop(name, None) for name in ("corner_uvs", "origin", "axes"))
     if uvs is not None and not (uvs.shape == (*faces.shape, 2) and np.issubdtype(uvs.dtype, np.floating)):
         raise Damaged(f"corner_uvs are {uvs.dtype} {uvs.shape}, not (F, 3, 2) numbers")
     if origin is not None and not (origin.shape == (3,) and np.issubdtype(origin.dtype, np.floating)):
         raise Damaged(f"origin is {origin.dtype} {origin.shape}, not (3,) numbers")
+    if axes is not None and not (axes.shape == (3, 3) and np.issubdtype(axes.dtype, np.floating)
+                                 and np.allclose(np.linalg.norm(axes, axis=1), 1, atol=1e-4)):
+        raise Damaged(f"axes are {axes.dtype} {axes.shape}, not three unit vectors")
     attributes = {name: array for name, array in arrays.items()
                   if name != "base_color" and array.ndim == 1 and np.issubdtype(array.dtype, np.number)}
     return MeshTable(vertices.astype(np.float64), faces, None if uvs is None else uvs.astype(np.float32), attributes,
-                     origin=np.zeros(3) if origin is None else origin.astype(np.float64))
+                     origin=np.zeros(3) if origin is None else origin.astype(np.float64),
+                     axes=None if axes is None else axes.astype(np.float64))
 
 
 def _read_glb_upright(data: bytes) -> MeshTable:

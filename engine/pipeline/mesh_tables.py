@@ -15,7 +15,8 @@ class Damaged(Exception):
 class MeshTable:
     """A mesh as its file has it. vertices: (V, 3) float64, the file's axes. faces: (F, 3) int. corner_uvs: (F, 3, 2)
     float32, v up, or None. attributes: name -> (V,) or (V, C). split: vertices are split at seams. origin: (3,)
-    float64, of the object, the file's axes."""
+    float64, of the object, the file's axes. axes: (3, 3) float64, rows are unit normals of the object's own planes
+    (where its x, y, z are 0) in the world, or None: the world's axes."""
 
     vertices: np.ndarray
     faces: np.ndarray
@@ -24,6 +25,7 @@ class MeshTable:
     warnings: tuple[str, ...] = ()
     split: bool = False
     origin: np.ndarray = field(default_factory=lambda: np.zeros(3))
+    axes: np.ndarray | None = None
 
 
 def fans(sizes: Sequence[int] | np.ndarray) -> tuple[np.ndarray, str]:

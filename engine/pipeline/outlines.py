@@ -53,7 +53,8 @@ def fit_outlines(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], box: np.ndar
     """Relax `mesh` while its outlines stay those of the masks. Same faces, moved vertices.
 
     box: (2, 3) float64, world; vertices stay inside. side_px: longer side at which outlines are compared.
-    Views whose mask has confidence 0 say nothing. Progress counts rounds. Raises Cancelled.
+    Views whose mask has confidence 0 say nothing. Progress counts rounds; ends early when the person
+    finds the mesh good enough. Raises Cancelled.
     """
     outlines = [_outline(view.camera, mask, view.valid, side_px) for view, mask in zip(views.views, masks)
                 if mask.confidence > 0]
@@ -62,6 +63,9 @@ def fit_outlines(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], box: np.ndar
     vertices = mesh.vertices.astype(np.float64)
     with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
         for round_ in range(rounds):
+            if stage.is_enough:
+                stage.cut_short()
+                break
             moved = Mesh(vertices.astype(np.float32), mesh.faces)
             step = _departure(moved, outlines, opposite, device, pool.map, stage)
             normals = vertex_normals(moved.vertices, moved.faces).astype(np.float64)

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ...bridge.errors import Cancelled
-from .types import Mesh, StageTime
+from .snapshots import recoloured
+from .types import Mesh, Snapshot, StageTime
 
 
 @dataclass(frozen=True)
@@ -15,6 +16,7 @@ class StageProgress:
     """done of total, in `unit` ("views", "slices", "faces"...); total 0: the count is not known.
 
     loss: what an optimisation has still to explain, smaller is better; None where nothing is optimised.
+    seconds_left: of the clock, until the stage ends, from what was measured; None: not known.
     """
 
     stage: str
@@ -25,6 +27,7 @@ class StageProgress:
     unit: str
     stage_seconds: float
     loss: float | None = None
+    seconds_left: float | None = None
 
 
 class Stage:
@@ -34,6 +37,7 @@ class Stage:
         self._run, self.name, self._index, self.total, self._unit = run, name, index, total, unit
         self.done = 0
         self.loss: float | None = None
+        self.seconds_left: float | None = None
         self._started = time.perf_counter()
 
     @property
@@ -44,6 +48,15 @@ class Stage:
         """Raises Cancelled as soon as the person has asked for it."""
         if self._run.is_cancelled():
             raise Cancelled(f"Cancelled during {self.name}.")
+
+    @property
+    def is_enough(self) -> bool:
+        """Whether the person finds the mesh good enough: a stage that only betters it then ends with what it has."""
+        return self._run.is_enough()
+
+    def cut_short(self) -> None:
+        """Call it where a stage ends early because it `is_enough`; the result tells."""
+        self._run.finished_early = True
 
     def advance(self, pieces: int = 1) -> None:
         self.check()
@@ -56,24 +69,28 @@ class Stage:
 
     def report(self) -> None:
         self._run.report(StageProgress(self.name, self._index, len(self._run.stage_names), self.done, self.total,
-                                       self._unit, self.seconds, self.loss))
+                                       self._unit, self.seconds, self.loss, self.seconds_left))
 
 
 class Run:
-    """One run of a pipeline: its table of stages, and the four ways in which it talks to the outside.
+    """One run of a pipeline: its table of stages, and the five ways in which it talks to the outside.
 
-    report: called with a StageProgress, often; must be cheap. preview: called with a Mesh now and then.
-    is_cancelled: asked often. Warnings are collected and come with the result.
+    report: called with a StageProgress, often; must be cheap. preview: called with a Mesh, or a Snapshot, now and then.
+    is_cancelled, is_enough: asked often. Warnings are collected and come with the result.
     """
 
     def __init__(self, stage_names: tuple[str, ...],
                  report: Callable[[StageProgress], None] = lambda progress: None,
                  is_cancelled: Callable[[], bool] = lambda: False,
-                 preview: Callable[[Mesh], None] = lambda mesh: None) -> None:
+                 preview: Callable[[Mesh], None] = lambda mesh: None,
+                 is_enough: Callable[[], bool] = lambda: False) -> None:
         self.stage_names = stage_names
-        self.report, self.is_cancelled, self.preview = report, is_cancelled, preview
+        self.report, self.is_cancelled, self._preview, self.is_enough = report, is_cancelled, preview, is_enough
+        self._coloured: Snapshot | None = None
+        self.finished_early = False
         self.times: list[StageTime] = []
         self.warnings: list[str] = []
+        self.extras: dict[str, tuple[str, bytes]] = {}
 
     @contextmanager
     def stage(self, name: str, total: int = 0, unit: str = "steps") -> Iterator[Stage]:
@@ -84,5 +101,17 @@ class Run:
         yield stage
         self.times.append(StageTime(name, stage.seconds))
 
+    def preview(self, mesh: Mesh) -> None:
+        """Show a mesh or a Snapshot. Once colours were shown, a mesh without any gets those of the nearest vertex."""
+        if isinstance(mesh, Snapshot) and mesh.colours is not None:
+            self._coloured = mesh
+        elif self._coloured is not None:
+            mesh = recoloured(mesh, self._coloured)
+        self._preview(mesh)
+
     def warn(self, text: str) -> None:
         self.warnings.append(text)
+
+    def attach(self, name: str, media_type: str, data: bytes) -> None:
+        """Something that is to come with the result, beside what every result has."""
+        self.extras[name] = media_type, data

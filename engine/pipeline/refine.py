@@ -21,15 +21,16 @@ from ...bridge.errors import BadMasks, BadMesh, Cancelled
 from ..render import build_topology
 from .largesteps import AdamUniform, LargeSteps
 from .progress import Stage
+from .refine_clock import Forecast, Watch
 from .refine_colours import seen_colours
 from .refine_freedom import FREE, Freedom, Leash, seen_part
 from .refine_guard import is_worse, unexplained
 from .refine_light import KNOWN, UNKNOWN, Light, disagreement, fit_light
 from .refine_losses import Surface, bending, normals_of, view_loss
 from .refine_settings import RefineLevel, RefineSettings
+from .snapshots import colour_bytes
 from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
-from .types import Mask, Mesh, View, ViewSet
-from .watch import Watch
+from .types import Mask, Mesh, Snapshot, View, ViewSet
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,8 @@ class _Sight:
 
 
 class Refinement:
-    """A refinement under way. `mesh` is the last good state, in world units, at any time."""
+    """A refinement under way. `mesh` is the last good state, in world units, at any time; `colours` are those of its
+    vertices, (V, 3) in [0, 1] as the views have them, or None before any were found."""
 
     def __init__(self, mesh: Mesh, settings: RefineSettings, freedom: Freedom, stage: Stage,
                  preview: Callable[[Mesh], None] | None) -> None:
@@ -84,19 +86,34 @@ class Refinement:
         self._light: Light | None = None
         self.mesh, self._given, self._settings, self._stage, self._preview = mesh, mesh, settings, stage, preview
         self._shown_at, self._cost, self._began = -np.inf, 0.0, time.perf_counter()
+        self._colours: torch.Tensor | None = None
 
-    def keep(self, mesh: Mesh) -> None:
-        """Take a state as good if all of it is finite; show it when it is time."""
+    def keep(self, mesh: Mesh, colours: torch.Tensor) -> None:
+        """Take a state as good if all of it is finite; show it when it is time. colours: (V, 3) in [0, 1]."""
         if not np.isfinite(mesh.vertices).all():
             return
-        self.mesh = mesh
+        self.mesh, self._colours = mesh, colours.detach().clone()
         now = time.perf_counter()
         early, dear = now - self._shown_at < PREVIEW_S, self._cost > PREVIEW_SHARE * (now - self._began)
         if self._preview is None or early or dear:
             return
-        self._preview(mesh)
+        self.show()
         self._shown_at = time.perf_counter()
         self._cost += self._shown_at - now
+
+    def show(self) -> None:
+        """Show the last good state."""
+        if self._preview is None:
+            return
+        colours = None if self._colours is None else colour_bytes(self._colours.cpu().numpy())
+        stage = self._stage
+        self._preview(Snapshot(self.mesh.vertices, self.mesh.faces, colours, stage.done, stage.total, stage.loss,
+                               stage.seconds_left))
+
+    def _is_enough(self) -> bool:
+        if self._stage.is_enough:
+            self._stage.cut_short()
+        return self._stage.is_enough
 
     def judge(self, scene: _Scene, first: bool = False) -> bool:
         """Ask the views that were left out. If they like the mesh less than its input, the input is the mesh again."""
@@ -107,7 +124,7 @@ class Refinement:
         log.info("refine: views left out differ by %.4f, before %.4f", after, before)
         if not is_worse(after, before, first):
             return True
-        self.mesh = self._given
+        self.mesh, self._colours = self._given, None
         self._stage.warn("Refining did not bring the mesh closer to its views, so it was left as it was. "
                          "Check that the cameras and masks belong to these photos.")
         return False
@@ -115,24 +132,26 @@ class Refinement:
     def run(self, scene: _Scene) -> bool:
         """All levels, or until the time is used up. False: judged, and given up. Raises Cancelled."""
         watch = Watch(self._settings.seconds, scene.device)
+        forecast = Forecast(self._settings, watch)
         random = np.random.default_rng(self._settings.seed)
         levels, fitted = self._settings.levels, scene.fitted
         leash = Leash(self._freedom, self._given, scene.frame, scene.device)
         for number, level in enumerate(levels):
-            if watch.over:
+            if watch.over or self._is_enough():
                 break
             if number == 1:
                 if not self.judge(scene, first=True):
                     return False
                 fitted = tuple(range(len(scene.views)))    # they have judged; now they may say what they know
             mesh, edge = leash.begin(self.mesh, level.faces, number == 0, self._stage)
-            done = self._level(mesh, edge, leash, level, scene, fitted, random, watch)
+            forecast.begin(number)
+            done = self._level(mesh, edge, leash, level, scene, fitted, random, watch, forecast)
             log.info("refine: level %d, %d faces, %d iterations, loss %.5f", number, len(mesh.faces), done,
                      self._stage.loss or 0.0)
         return True
 
     def _level(self, mesh: Mesh, edge: float, leash: Leash, level: RefineLevel, scene: _Scene,
-               fitted: tuple[int, ...], random: np.random.Generator, watch: Watch) -> int:
+               fitted: tuple[int, ...], random: np.random.Generator, watch: Watch, forecast: Forecast) -> int:
         """Optimise positions and colours on one mesh. Returns the iterations done."""
         settings, device = self._settings, scene.device
         surface, degree = _surface(mesh, edge, device)
@@ -145,7 +164,7 @@ class Refinement:
         painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99))
         order = _view_order(len(targets.clip), settings.views_per_step, random)
         smooth, done = 0.0, 0
-        while done < level.iterations and not watch.over:
+        while done < level.iterations and not watch.over and not self._is_enough():
             chosen = torch.from_numpy(next(order)).to(device)
             positions = leash.move(steps.positions_from_stiff(stiff))
             loss = view_loss(positions, colours * sight.brightness(positions, surface, chosen), surface, targets,
@@ -158,11 +177,12 @@ class Refinement:
             painter.zero_grad()
             done += 1
             smooth = 0.9 * smooth + 0.1 * float(loss.detach())
-            self._stage.loss = smooth / (1 - 0.9**done)
+            forecast.step()
+            self._stage.loss, self._stage.seconds_left = smooth / (1 - 0.9**done), forecast.seconds_left
             self._stage.advance()
             if done % GOOD_EVERY == 0:
-                self._keep(steps, stiff, leash)
-        self._keep(steps, stiff, leash)
+                self._keep(steps, stiff, leash, colours)
+        self._keep(steps, stiff, leash, colours)
         return done
 
     def _look(self, start: torch.Tensor, surface: Surface, level: RefineLevel, scene: _Scene,
@@ -181,8 +201,8 @@ class Refinement:
         settings = dataclasses.replace(self._settings, colour=self._settings.colour * trust)
         return _Sight(targets, light, colours, trust, settings)
 
-    def _keep(self, steps: LargeSteps, stiff: torch.Tensor, leash: Leash) -> None:
-        self.keep(leash.to_world(leash.move(steps.positions_from_stiff(stiff.detach())).cpu().numpy()))
+    def _keep(self, steps: LargeSteps, stiff: torch.Tensor, leash: Leash, colours: torch.Tensor) -> None:
+        self.keep(leash.to_world(leash.move(steps.positions_from_stiff(stiff.detach())).cpu().numpy()), colours)
 
 
 def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: RefineSettings, device: torch.device,
@@ -193,7 +213,9 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
     parted. With freedom.keep_topology any mesh will do, and it keeps its faces and the order of its vertices.
     freedom: what may move. Vertices of weight 0 move by exactly 0.
     views, masks: as for the hull; views whose mask has confidence 0 say nothing.
-    preview: called with the current state, at most twice a second. Progress counts iterations, with the loss.
+    preview: called with the current state, a Snapshot with colours, at most twice a second, and at the end. Progress
+    counts iterations, with the loss and the time left. Ends early with the current state when the person finds it good
+    enough (Stage.is_enough).
     On the CPU the same input and seed give the same mesh, as long as the iterations end before the time does.
     Raises BadMesh, Cancelled (the last good state has then been given to `preview`).
     """
@@ -205,12 +227,15 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
     stage.total = stage.done + sum(level.iterations for level in settings.levels)
     state = Refinement(mesh, settings, freedom, stage, preview)
     try:
-        if state.run(scene):
+        # a mesh that the person has seen and found good enough needs no other judge
+        if state.run(scene) and not stage.is_enough:
             state.judge(scene)
     except Cancelled:
-        if preview is not None:
-            preview(state.mesh)
+        state.show()
         raise
+    finally:
+        stage.seconds_left = None
+    state.show()
     return state.mesh
 
 

@@ -18,6 +18,7 @@ from .bake import bake_base_color
 from .cameras import project, resize_camera
 from .finish import finish_mesh
 from .images import load_views
+from .mask_archive import pack_masks
 from .matting import mask_views
 from .mesh_files import MESH_SUFFIXES, MeshFile, read_mesh
 from .normal_map import bake_normal_map, worth_a_normal_map
@@ -39,6 +40,7 @@ CHECK_PX = 160            # longer side at which the mesh and the masks are comp
 ELSEWHERE, FAR_OFF = 0.03, 0.4     # overlap of outlines: below, the mesh is another one; it is told
 POOR = 0.8                # the same of the refined mesh: below, the views contradict it or each other
 LEAST_UV_AREA = 1e-6      # of the texture: below, coordinates are there but say nothing
+OVERLAP_TEXELS = 4_000_000   # looked at, all faces together
 OVERLAP = 0.02            # of the texels, from which on the person is told
 ROOM = 0.9                # of the budget: remeshing comes as near as a tenth to the wished number
 OVER = 1.1
@@ -96,19 +98,26 @@ def mesh_label(suffix: str) -> str:
     return MESH_LABEL + suffix.lower()
 
 
+def given_mesh(files: Mapping[str, Path], stage: Stage, weights: str = "") -> MeshFile:
+    """The mesh among the files of a job, read; what is odd about it is told. Raises BadFolder, BadMesh."""
+    label = next((mesh_label(suffix) for suffix in MESH_SUFFIXES if mesh_label(suffix) in files), None)
+    if label is None:
+        raise BadFolder("There is no mesh among the files.",
+                        f"Give one as {', '.join(map(mesh_label, MESH_SUFFIXES))}.")
+    given = read_mesh(files[label], label.removeprefix(MESH_LABEL), weights)
+    for text in given.warnings:
+        stage.warn(text)
+    return given
+
+
 def _load(files: Mapping[str, Path], settings: RefineMeshSettings, run: Run, place: torch.device,
           score: bool) -> _Input:
     with run.stage("load", unit="images") as stage:
-        label = next((mesh_label(suffix) for suffix in MESH_SUFFIXES if mesh_label(suffix) in files), None)
-        if label is None:
-            raise BadFolder("There is no mesh to refine among the files.",
-                            f"Give one as {', '.join(map(mesh_label, MESH_SUFFIXES))}.")
-        given = read_mesh(files[label], label.removeprefix(MESH_LABEL), settings.weights)
-        for text in given.warnings:
-            stage.warn(text)
+        given = given_mesh(files, stage, settings.weights)
         views = load_views(files, views_preset(settings.quality).working_px, stage)
     with run.stage("masks", total=len(views.views), unit="views") as stage:
         masks = mask_views(views, stage, views_preset(settings.quality).cutout_px)
+        run.attach("masks", "application/zip", pack_masks(files, views, masks))
     with run.stage("check", unit="views") as stage:
         check_place(given.mesh, views, masks, place, stage)
         left_out = leave_out(masks) if score else ()
@@ -169,7 +178,7 @@ def _overlap(mesh: Mesh, view: View, mask: Mask, device: torch.device) -> tuple[
 
 
 def _freedom(given: MeshFile, settings: RefineMeshSettings) -> Freedom:
-    plane = None if settings.symmetry == "none" else symmetry_along(settings.symmetry, given.origin)
+    plane = None if settings.symmetry == "none" else symmetry_along(settings.symmetry, given.origin, given.axes)
     return Freedom(settings.keep_topology, given.weights, plane)
 
 
@@ -208,13 +217,20 @@ def _within_budget(mesh: Mesh, settings: RefineMeshSettings, freedom: Freedom, s
 def _with_coordinates(mesh: Mesh, corner_uvs: np.ndarray | None, settings: RefineMeshSettings, stage: Stage) -> UvMesh:
     """The given texture coordinates where the topology was kept, else new ones."""
     if settings.keep_topology:
-        sides = np.zeros((1, 2, 2)) if corner_uvs is None else corner_uvs[:, 1:].astype(np.float64) - corner_uvs[:, :1]
-        if corner_uvs is not None and float(np.abs(np.linalg.det(sides)).sum() / 2) > LEAST_UV_AREA:
-            _tell_of_coordinates(corner_uvs, stage)
-            return UvMesh(mesh, corner_uvs, charts_of_corners(mesh.faces, corner_uvs))
-        stage.warn("The mesh has no texture coordinates" + (" with any area" if corner_uvs is not None else "")
-                   + ", so new ones were made. Its faces and vertices stay as they are.")
+        return own_coordinates(mesh, corner_uvs, settings.texture_px, stage)
     return unwrap_mesh(mesh, UnwrapSettings(texture_px=settings.texture_px), stage)
+
+
+def own_coordinates(mesh: Mesh, corner_uvs: np.ndarray | None, texture_px: int, stage: Stage) -> UvMesh:
+    """The mesh with the texture coordinates it has; with new ones, which is told, where it has none. What lies outside
+    the texture or on top of other coordinates is told, too. corner_uvs: (F, 3, 2) float32 or None. Raises Cancelled."""
+    sides = np.zeros((1, 2, 2)) if corner_uvs is None else corner_uvs[:, 1:].astype(np.float64) - corner_uvs[:, :1]
+    if corner_uvs is not None and float(np.abs(np.linalg.det(sides)).sum() / 2) > LEAST_UV_AREA:
+        _tell_of_coordinates(corner_uvs, stage)
+        return UvMesh(mesh, corner_uvs, charts_of_corners(mesh.faces, corner_uvs))
+    stage.warn("The mesh has no texture coordinates" + (" with any area" if corner_uvs is not None else "")
+               + ", so new ones were made. Its faces and vertices stay as they are.")
+    return unwrap_mesh(mesh, UnwrapSettings(texture_px=texture_px), stage)
 
 
 def _tell_of_coordinates(corner_uvs: np.ndarray, stage: Stage) -> None:
@@ -222,10 +238,17 @@ def _tell_of_coordinates(corner_uvs: np.ndarray, stage: Stage) -> None:
     if outside.any():
         stage.warn(f"{int(outside.sum())} faces have texture coordinates outside the texture; they get no colours of "
                    "their own.")
-    shared = overlap_fraction(corner_uvs[~outside]) if not outside.all() else 0.0
+    shared = _overlap_of(corner_uvs[~outside])
     if shared > OVERLAP:
         stage.warn(f"Texture coordinates lie on top of each other on {shared:.0%} of the texture; these places share "
                    "one colour.")
+
+
+def _overlap_of(corner_uvs: np.ndarray) -> float:
+    """Of coordinates inside the texture. Thousands of faces may lie over the whole of it (a tiled texture): then fewer
+    texels are looked at."""
+    boxes = float(np.ptp(corner_uvs.astype(np.float64), axis=1).prod(1).sum())
+    return overlap_fraction(corner_uvs, int(np.clip((OVERLAP_TEXELS / max(boxes, 1e-9)) ** 0.5, 16, 1024)))
 
 
 def _scores(given: Mesh, textured: TexturedMesh, judges: Judges, place: torch.device, stage: Stage) -> Scores:

@@ -30,11 +30,14 @@ class Symmetry:
         return points - 2 * self.distance(points)[:, None] * self.normal
 
 
-def symmetry_along(axis: str, origin: np.ndarray) -> Symmetry:
-    """The plane through `origin` ((3,), world) whose normal is the world's axis "x", "y" or "z". Raises BadSettings."""
+def symmetry_along(axis: str, origin: np.ndarray, axes: np.ndarray | None = None) -> Symmetry:
+    """The plane through `origin` ((3,), world) whose normal is "x", "y" or "z".
+
+    axes: (3, 3) float, rows are the unit normals x, y and z in the world; None: the world's axes. Raises BadSettings.
+    """
     if axis not in AXES:
         raise BadSettings(f"There is no axis called {axis!r}.", "Choose x, y or z.")
-    return Symmetry(np.asarray(origin, np.float64), np.eye(3)[AXES.index(axis)])
+    return Symmetry(np.asarray(origin, np.float64), (np.eye(3) if axes is None else axes)[AXES.index(axis)])
 
 
 def mirrored_partners(mesh: Mesh, plane: Symmetry) -> np.ndarray:

@@ -21,9 +21,9 @@ from .delight import ViewLight
 from .fill import pad_with_nearest
 from .normals import vertex_normals
 from .progress import Stage
+from .refine_clock import Watch
 from .texture_losses import srgb_slope, trust_of
 from .types import Camera, UvMesh
-from .watch import Watch
 
 log = logging.getLogger(__name__)
 ROW = 1024                  # pixels are packed into rows of so many, as `texture` wants an image

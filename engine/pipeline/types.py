@@ -5,7 +5,9 @@ pixel centres at +0.5). Arrays in a frozen dataclass are not to be written to af
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -116,6 +118,21 @@ class Mesh:
 
 
 @dataclass(frozen=True)
+class Snapshot(Mesh):
+    """A mesh on its way, to be shown. colours: (V, 3) uint8 sRGB, or None where none are known yet.
+
+    iteration of iterations (0: nothing is counted); loss: as StageProgress has it; seconds_left: of the clock, until
+    the stage ends, from iterations as they were measured.
+    """
+
+    colours: np.ndarray | None = None
+    iteration: int = 0
+    iterations: int = 0
+    loss: float | None = None
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
 class UvMesh:
     """A mesh with texture coordinates at its corners (faces keep their shared vertices across seams).
 
@@ -173,7 +190,11 @@ class Scores:
 
 @dataclass(frozen=True)
 class PipelineResult:
-    """mesh and cameras in the same world; stages in the order they ran; warnings are for a person."""
+    """mesh and cameras in the same world; stages in the order they ran; warnings are for a person.
+
+    pictures: name -> (H, W), (H, W, 3) or (H, W, 4) uint8 sRGB, delivered beside the mesh. facts: plain values for the
+    summary of the job, as the licence of the model that was used.
+    """
 
     textured: TexturedMesh
     cameras: tuple[tuple[str, Camera], ...]
@@ -181,3 +202,5 @@ class PipelineResult:
     stages: tuple[StageTime, ...]
     warnings: tuple[str, ...] = field(default=())
     scores: Scores | None = None
+    pictures: Mapping[str, np.ndarray] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -9,7 +9,19 @@ from torch.autograd.function import once_differentiable
 
 from .arguments import Backend, check_backend, check_faces, check_rast, check_triangle_ids, per_view
 from .backend import Scatter, launch_pixels, plan_pieces, wrap
-from .interpolate_kernels import mix_corners, spread_corners
+from .interpolate_kernels import (
+    mix_corners,
+    mix_corners_3,
+    mix_corners_4,
+    spread_corners,
+    spread_corners_3,
+    spread_corners_4,
+)
+
+# channels -> (kernels, the type of a vertex' attributes): a vector at once costs a fraction of as many numbers
+KERNELS: dict[int, tuple[Any, Any, Any]] = {3: (mix_corners_3, spread_corners_3, wp.vec3),
+                                            4: (mix_corners_4, spread_corners_4, wp.vec4)}
+ANY_CHANNELS = (mix_corners, spread_corners, None)
 
 
 def interpolate(attributes: torch.Tensor, rast: torch.Tensor, faces: torch.Tensor,
@@ -61,8 +73,10 @@ class _Interpolate(torch.autograd.Function):
         ctx.save_for_backward(attributes, rast, faces)
         result = torch.zeros((views, height, width, channels), dtype=torch.float32, device=rast.device)
         if result.numel() and len(faces):
-            arguments = [wrap(attributes), wrap(faces), wrap(rast, wp.vec4), int(items > 1), wrap(result)]
-            launch_pixels(mix_corners, plan_pieces(views, height, rast.device), width, arguments, rast.device)
+            mix, _, vector = KERNELS.get(channels, ANY_CHANNELS)
+            arguments = [wrap(attributes, vector), wrap(faces), wrap(rast, wp.vec4), int(items > 1),
+                         wrap(result, vector)]
+            launch_pixels(mix, plan_pieces(views, height, rast.device), width, arguments, rast.device)
         return result
 
     @staticmethod
@@ -75,8 +89,8 @@ class _Interpolate(torch.autograd.Function):
         to_rast = torch.zeros_like(rast)
         found = Scatter(plan, items, vertices, channels, attributes, shared=items == 1)
         if grad.numel() and len(faces):
-            arguments = [wrap(attributes), wrap(faces), wrap(rast, wp.vec4), wrap(grad.contiguous()), int(items > 1),
-                         wrap(to_rast, wp.vec4), wrap(found.buffers)]
-            launch_pixels(spread_corners, plan, width, arguments, rast.device,
-                          found.slot_of)
+            _, spread, vector = KERNELS.get(channels, ANY_CHANNELS)
+            arguments = [wrap(attributes, vector), wrap(faces), wrap(rast, wp.vec4), wrap(grad.contiguous(), vector),
+                         int(items > 1), wrap(to_rast, wp.vec4), wrap(found.buffers, vector)]
+            launch_pixels(spread, plan, width, arguments, rast.device, found.slot_of)
         return found.sum(), to_rast, None

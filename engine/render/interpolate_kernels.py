@@ -5,6 +5,8 @@
 # pyright: reportInvalidTypeForm=false
 from __future__ import annotations
 
+from typing import Any
+
 import warp as wp
 
 wp.set_module_options({"enable_backward": False})   # gradients are written by hand; Warp's own would double the compile
@@ -58,3 +60,100 @@ def spread_corners(attributes: wp.array(dtype=wp.float32, ndim=3), faces: wp.arr
                     wp.atomic_add(found, slot, i1, c, g * here[1])
                     wp.atomic_add(found, slot, i2, c, g * rest)
             to_rast[block, row, column] = wp.vec4(to_u, to_v, 0.0, 0.0)
+
+
+@wp.func
+def mix_row(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+            rast: wp.array(dtype=wp.vec4, ndim=3), item: int, result: wp.array(dtype=Any, ndim=3), block: int, row: int,
+            first: int, end: int):
+    for column in range(first, end):
+        here = rast[block, row, column]
+        if here[3] > 0.0:
+            face = int(here[3]) - 1
+            rest = 1.0 - here[0] - here[1]
+            result[block, row, column] = (attributes[item, faces[face, 0]] * here[0]
+                                          + attributes[item, faces[face, 1]] * here[1]
+                                          + attributes[item, faces[face, 2]] * rest)
+
+
+@wp.func
+def spread_row(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+               rast: wp.array(dtype=wp.vec4, ndim=3), grad: wp.array(dtype=Any, ndim=3), item: int,
+               to_rast: wp.array(dtype=wp.vec4, ndim=3), found: wp.array(dtype=Any, ndim=2), slot: int, block: int,
+               row: int, first: int, end: int):
+    """Neighbouring pixels often show one face: what they give its corners is added up before it is written."""
+    last = int(-1)
+    i0 = int(0)
+    i1 = int(0)
+    i2 = int(0)
+    to_0 = attributes.dtype()
+    to_1 = attributes.dtype()
+    to_2 = attributes.dtype()
+    along_u = attributes.dtype()
+    along_v = attributes.dtype()
+    for column in range(first, end):
+        here = rast[block, row, column]
+        if here[3] > 0.0:
+            face = int(here[3]) - 1
+            if face != last:
+                if last >= 0:
+                    wp.atomic_add(found, slot, i0, to_0)
+                    wp.atomic_add(found, slot, i1, to_1)
+                    wp.atomic_add(found, slot, i2, to_2)
+                last = face
+                i0 = faces[face, 0]
+                i1 = faces[face, 1]
+                i2 = faces[face, 2]
+                to_0 = attributes.dtype()
+                to_1 = attributes.dtype()
+                to_2 = attributes.dtype()
+                corner = attributes[item, i2]
+                along_u = attributes[item, i0] - corner
+                along_v = attributes[item, i1] - corner
+            g = grad[block, row, column]
+            to_0 = to_0 + g * here[0]
+            to_1 = to_1 + g * here[1]
+            to_2 = to_2 + g * (1.0 - here[0] - here[1])
+            to_rast[block, row, column] = wp.vec4(wp.dot(g, along_u), wp.dot(g, along_v), 0.0, 0.0)
+    if last >= 0:
+        wp.atomic_add(found, slot, i0, to_0)
+        wp.atomic_add(found, slot, i1, to_1)
+        wp.atomic_add(found, slot, i2, to_2)
+
+
+@wp.kernel
+def mix_corners_3(attributes: wp.array(dtype=wp.vec3, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+                  rast: wp.array(dtype=wp.vec4, ndim=3), per_view: int, result: wp.array(dtype=wp.vec3, ndim=3),
+                  block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
+    mix_row(attributes, faces, rast, block * per_view, result, block, row + first_row, part * span,
+            wp.min(part * span + span, rast.shape[2]))
+
+
+@wp.kernel
+def spread_corners_3(attributes: wp.array(dtype=wp.vec3, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+                     rast: wp.array(dtype=wp.vec4, ndim=3), grad: wp.array(dtype=wp.vec3, ndim=3), per_view: int,
+                     to_rast: wp.array(dtype=wp.vec4, ndim=3), found: wp.array(dtype=wp.vec3, ndim=2),
+                     slot: int, block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
+    spread_row(attributes, faces, rast, grad, block * per_view, to_rast, found, slot, block, row + first_row,
+               part * span, wp.min(part * span + span, rast.shape[2]))
+
+
+@wp.kernel
+def mix_corners_4(attributes: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+                  rast: wp.array(dtype=wp.vec4, ndim=3), per_view: int, result: wp.array(dtype=wp.vec4, ndim=3),
+                  block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
+    mix_row(attributes, faces, rast, block * per_view, result, block, row + first_row, part * span,
+            wp.min(part * span + span, rast.shape[2]))
+
+
+@wp.kernel
+def spread_corners_4(attributes: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+                     rast: wp.array(dtype=wp.vec4, ndim=3), grad: wp.array(dtype=wp.vec4, ndim=3), per_view: int,
+                     to_rast: wp.array(dtype=wp.vec4, ndim=3), found: wp.array(dtype=wp.vec4, ndim=2),
+                     slot: int, block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
+    spread_row(attributes, faces, rast, grad, block * per_view, to_rast, found, slot, block, row + first_row,
+               part * span, wp.min(part * span + span, rast.shape[2]))

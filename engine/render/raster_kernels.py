@@ -13,10 +13,14 @@ DEPTH_STEPS = 2147483647.0     # 31 bits of depth above 32 bits of face index
 
 
 @wp.func
+def seen_from(c: wp.vec4, x: float, y: float) -> wp.vec4:
+    return wp.vec4(c[0] - x * c[3], c[1] - y * c[3], c[2], c[3])
+
+
+@wp.func
 def corner_at(screen: wp.array(dtype=wp.vec4, ndim=2), block: int, index: int, x: float, y: float) -> wp.vec4:
     """A corner (X, Y, z, w in pixels times w) as seen from the pixel at (x, y)."""
-    c = screen[block, index]
-    return wp.vec4(c[0] - x * c[3], c[1] - y * c[3], c[2], c[3])
+    return seen_from(screen[block, index], x, y)
 
 
 @wp.func
@@ -135,7 +139,8 @@ def turn_of(ia: int, ib: int, sign: float) -> float:
 def cover_whole(a: wp.vec3, b: wp.vec3, c: wp.vec3, i0: int, i1: int, i2: int,
                 nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, face: int, left: int, right: int, top: int,
                 bottom: int):
-    """All pixels of a triangle that lies in front of the near plane: on the screen everything is linear."""
+    """All pixels of a triangle that lies in front of the near plane: on the screen everything is linear. Along a row
+    every edge function only rises or only falls, so the pixels inside follow each other: after the last one it ends."""
     area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
     if area == 0.0:
         return
@@ -151,15 +156,19 @@ def cover_whole(a: wp.vec3, b: wp.vec3, c: wp.vec3, i0: int, i1: int, i2: int,
         r0 = l0[2] * (y - l0[1])
         r1 = l1[2] * (y - l1[1])
         r2 = l2[2] * (y - l2[1])
+        inside = int(0)
         for column in range(left, right):
             x = float(column) + 0.5
             e0 = t0 * (r0 - l0[3] * (x - l0[0]))
             e1 = t1 * (r1 - l1[3] * (x - l1[0]))
             e2 = t2 * (r2 - l2[3] * (x - l2[0]))
             if e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0:
+                inside = 1
                 depth = (e0 * a[2] + e1 * b[2] + e2 * c[2]) / (e0 + e1 + e2)
                 if depth >= -1.0 and depth <= 1.0:
                     offer(nearest, block, row, column, depth, face)
+            elif inside == 1:
+                break
 
 
 @wp.func

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warp as wp
 
-from .raster_kernels import corner_at, weights_at
+from .raster_kernels import corner_at, seen_from, weights_at
 
 wp.set_module_options({"enable_backward": False})   # gradients are written by hand; Warp's own would double the compile
 
@@ -42,21 +42,44 @@ def corner_gradient(xy: wp.vec2, z: float, w: float, x: float, y: float) -> wp.v
 def spread_rast(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
                 rast: wp.array(dtype=wp.vec4, ndim=3), grad: wp.array(dtype=wp.vec4, ndim=3),
                 found: wp.array(dtype=wp.vec4, ndim=2), slot: int, block: int, first_row: int, end_row: int, span: int):
+    # neighbouring pixels often show one face: what they give its corners is added up before it is written
     row, part = wp.tid()
     row = row + first_row
+    y = float(row) + 0.5
+    last = int(-1)
+    i0 = int(0)
+    i1 = int(0)
+    i2 = int(0)
+    p = wp.vec4()
+    q = wp.vec4()
+    r = wp.vec4()
+    sum_0 = wp.vec4()
+    sum_1 = wp.vec4()
+    sum_2 = wp.vec4()
     for column in range(part * span, wp.min(part * span + span, rast.shape[2])):
         here = rast[block, row, column]
         g = grad[block, row, column]
         if here[3] > 0.0 and (g[0] != 0.0 or g[1] != 0.0 or g[2] != 0.0):
             face = int(here[3]) - 1
             x = float(column) + 0.5
-            y = float(row) + 0.5
-            i0 = faces[face, 0]
-            i1 = faces[face, 1]
-            i2 = faces[face, 2]
-            a = corner_at(screen, block, i0, x, y)
-            b = corner_at(screen, block, i1, x, y)
-            c = corner_at(screen, block, i2, x, y)
+            if face != last:
+                if last >= 0:
+                    wp.atomic_add(found, slot, i0, sum_0)
+                    wp.atomic_add(found, slot, i1, sum_1)
+                    wp.atomic_add(found, slot, i2, sum_2)
+                last = face
+                i0 = faces[face, 0]
+                i1 = faces[face, 1]
+                i2 = faces[face, 2]
+                p = screen[block, i0]
+                q = screen[block, i1]
+                r = screen[block, i2]
+                sum_0 = wp.vec4()
+                sum_1 = wp.vec4()
+                sum_2 = wp.vec4()
+            a = seen_from(p, x, y)
+            b = seen_from(q, x, y)
+            c = seen_from(r, x, y)
             e0 = b[0] * c[1] - b[1] * c[0]
             e1 = c[0] * a[1] - c[1] * a[0]
             e2 = a[0] * b[1] - a[1] * b[0]
@@ -65,16 +88,22 @@ def spread_rast(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=w
             v = here[1]
             zw = here[2]
             along = (g[0] * u + g[1] * v) * scale
-            deep = g[2] / (e0 * a[3] + e1 * b[3] + e2 * c[3])
+            deep = float(0.0)
+            if g[2] != 0.0:
+                deep = g[2] / (e0 * a[3] + e1 * b[3] + e2 * c[3])
             g0 = g[0] * scale - along + deep * (a[2] - zw * a[3])
             g1 = g[1] * scale - along + deep * (b[2] - zw * b[3])
             g2 = -along + deep * (c[2] - zw * c[3])
             to_a = turned(a, b, g2) + turned(a, c, -g1)
             to_b = turned(b, c, g0) + turned(b, a, -g2)
             to_c = turned(c, a, g1) + turned(c, b, -g0)
-            wp.atomic_add(found, slot, i0, corner_gradient(to_a, deep * e0, -deep * e0 * zw, x, y))
-            wp.atomic_add(found, slot, i1, corner_gradient(to_b, deep * e1, -deep * e1 * zw, x, y))
-            wp.atomic_add(found, slot, i2, corner_gradient(to_c, deep * e2, -deep * e2 * zw, x, y))
+            sum_0 = sum_0 + corner_gradient(to_a, deep * e0, -deep * e0 * zw, x, y)
+            sum_1 = sum_1 + corner_gradient(to_b, deep * e1, -deep * e1 * zw, x, y)
+            sum_2 = sum_2 + corner_gradient(to_c, deep * e2, -deep * e2 * zw, x, y)
+    if last >= 0:
+        wp.atomic_add(found, slot, i0, sum_0)
+        wp.atomic_add(found, slot, i1, sum_1)
+        wp.atomic_add(found, slot, i2, sum_2)
 
 
 @wp.kernel

@@ -3,6 +3,7 @@
 frontend.py  the ctl socket and the loop that owns all state      supervisor.py  slots, deaths, cancels, silence
 blobdesk.py  the blob socket, its own thread                      process.py     one worker as a child process
 jobs.py      the table of jobs (sqlite)                           link.py, workerlink.py  how workers are talked to
+models.py    models and their weights, by child processes
 blobs.py     the content-addressed store                          zap.py, sockets.py, mailbox.py, datalock.py  tools
 """
 from __future__ import annotations
@@ -135,6 +136,7 @@ def _serve_locked(settings: ServeSettings, data: Path, connection: Path, command
     stack.callback(link.socket.close)
     frontend = Frontend(settings, ctl, table, store, desk, epoch, VERSION)
     stack.callback(frontend.mailbox.close)
+    stack.callback(frontend.models.stop)
     supervisor = Supervisor(settings, command, table, store, frontend.mailbox, link, frontend)
     desk.start()
     stack.callback(desk.stop)

@@ -31,6 +31,7 @@ from ...bridge.messages import (
     EngineState,
     Error,
     ErrorInfo,
+    FinishEarly,
     Forget,
     Get,
     Goodbye,
@@ -49,6 +50,7 @@ from ...bridge.messages import (
     Subscribe,
     Welcome,
 )
+from ...bridge.model_messages import CancelFetch, FetchModel, ModelList, ModelProgress, Models, RemoveModel, VerifyModel
 from ...bridge.settings import METHODS, settings_from_mapping
 from ..settings import ServeSettings
 from .blobdesk import BlobDesk
@@ -56,6 +58,7 @@ from .blobs import BlobStore
 from .jobs import JobTable, Order, rerun_request
 from .link import WorkerLink
 from .mailbox import Mailbox
+from .models import ModelKeeper
 from .sockets import Outbox
 from .supervisor import Supervisor
 from .workerlink import Done
@@ -82,10 +85,14 @@ class Frontend:
         self._newest: dict[tuple[str, str], list[bytes | memoryview]] = {}   # Progress and Preview of running jobs
         self._pinned: Counter[str] = Counter()                   # results on their way into the store
         self._running = True
+        self.models = ModelKeeper(settings.models_folder, settings.models_grace_s, self.mailbox, self._tell_models)
+        self._model_listeners: set[bytes] = set()
         self._handlers: dict[type, Callable[[bytes, Any], Any]] = {
             Hello: self._hello, Submit: self._submit, Rerun: self._rerun, Subscribe: self._subscribe, Get: self._get,
-            ListJobs: self._list, Cancel: self._cancel, Forget: self._forget, Ping: lambda peer, message: Pong(),
-            Shutdown: self._shutdown}
+            ListJobs: self._list, Cancel: self._cancel, FinishEarly: self._finish_early, Forget: self._forget,
+            Ping: lambda peer, message: Pong(), Shutdown: self._shutdown, Models: self._list_models,
+            CancelFetch: lambda peer, it: self.models.cancel(it)}
+        self._handlers |= dict.fromkeys((FetchModel, VerifyModel, RemoveModel), lambda peer, it: self.models.begin(it))
 
     def run(self, link: WorkerLink, supervisor: Supervisor) -> None:
         """Serve until stop() or a client's Shutdown."""
@@ -96,12 +103,13 @@ class Frontend:
         swept = time.monotonic()
         supervisor.tick()
         while self._running:
-            hurry = supervisor.is_busy or not self._outbox.is_empty
+            hurry = supervisor.is_busy or self.models.is_busy or not self._outbox.is_empty
             poller.poll(_BUSY_POLL_MS if hurry else _IDLE_POLL_MS)
             self.mailbox.run_all()
             self._read_clients()
             link.read()
             supervisor.tick()
+            self.models.tick()
             if not self._outbox.is_empty:
                 self._outbox.flush()
             if self._outbox.gone or time.monotonic() - swept > _SWEEP_S:
@@ -289,9 +297,26 @@ class Frontend:
     def _cancel(self, peer: bytes, message: Cancel) -> JobInfo:
         return self._supervisor.cancel(message.job)
 
+    def _finish_early(self, peer: bytes, message: FinishEarly) -> JobInfo:
+        return self._supervisor.finish_early(message.job)
+
     def _forget(self, peer: bytes, message: Forget) -> JobList:
         self._delete(sha256 for sha256 in self._table.forget(message.job) if sha256 not in self._pinned)
         return self._list(peer, ListJobs())
+
+    def _list_models(self, peer: bytes, message: Models) -> ModelList:
+        self._model_listeners.add(peer)
+        if self.models.progress is not None:
+            self.mailbox.post(partial(self._tell_models, self.models.progress))   # after the reply
+        return self.models.list()
+
+    def _tell_models(self, message: ModelList | ModelProgress) -> None:
+        frames = self._encode(message)
+        for peer in self._model_listeners:
+            if isinstance(message, ModelProgress) and message.state != "running":
+                self._outbox.reply(peer, frames)    # an end is told to the slowest reader, too
+            else:
+                self._outbox.news(peer, ("models", getattr(message, "model", "")), frames)
 
     def _shutdown(self, peer: bytes, message: Shutdown) -> Goodbye:
         log.info("a client asks the engine to end")
@@ -315,6 +340,7 @@ class Frontend:
         gone, self._outbox.gone = self._outbox.gone, set()
         for peer in gone:
             self._clients.pop(peer, None)
+            self._model_listeners.discard(peer)
             for peers in self._subscribers.values():
                 peers.discard(peer)
         state = self._encode(self._supervisor.state)

@@ -23,7 +23,7 @@ from .jobs import JobTable, Order
 from .link import WorkerLink
 from .mailbox import Mailbox
 from .process import WorkerProcess
-from .workerlink import Abort, Broken, Done, File, Ready, Start, Unusable
+from .workerlink import Abort, Broken, Done, File, Ready, Settle, Start, Unusable
 from .zap import KeyPair, make_keys
 
 log = logging.getLogger(__name__)
@@ -117,6 +117,14 @@ class Supervisor:
                 slot.kill_at = time.monotonic() + self._settings.cancel_grace_s
                 if not self._link.send(slot.name, Abort(job, slot.order.attempt)):
                     slot.kill_at = 0.0
+        return info
+
+    def finish_early(self, job: str) -> JobInfo:
+        """Better the mesh of this running job no more. Raises UnknownJob."""
+        info = self._table.get(job)
+        for slot in self._slots:
+            if slot.order and slot.order.job == job and info.state == "running":
+                self._link.send(slot.name, Settle(job, slot.order.attempt))   # a worker that is gone: the next attempt
         return info
 
     def handle(self, name: str, envelope: Envelope) -> None:

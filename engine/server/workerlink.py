@@ -85,6 +85,14 @@ class Abort:
 
 
 @dataclass(frozen=True)
+class Settle:
+    """Frontend -> worker: better this job's mesh no more, and go on. Ignored when it is not the one that runs."""
+
+    job: str
+    attempt: int
+
+
+@dataclass(frozen=True)
 class Done:
     """Worker -> frontend: the artefacts lie in the spool folder, each under its sha256, synced."""
 
@@ -107,4 +115,4 @@ class Broken:
 
 
 FROM_WORKER = registry((Ready, Unusable, Beat, Progress, Preview, Done, Broken))
-TO_WORKER = registry((Start, Abort))
+TO_WORKER = registry((Start, Abort, Settle))

@@ -1,14 +1,17 @@
 """The Blender ring: the built zip is installed into a clean Blender, and what runs in it runs in a process of its own.
 
-Blender is the bpy module of the Python that runs the ring (5.0 in .venv, 5.2 in .venv-5.2).
+Blender is the bpy module of the Python that runs the ring (5.0 in .venv, and .venv-4.2, .venv-4.5, .venv-5.2).
 """
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[2]
 INSIDE = Path(__file__).resolve().parent / "inside"
 collect_ignore = ["inside"]   # run by test_inside.py, each file in a Blender of its own
 FOREIGN = ("PYTHONPATH", "PYTHONHOME", "SLIPCAST_ENGINE_PYTHON", "BLENDER_USER_RESOURCES", "PYTEST_ADDOPTS")
+
+# Blender 4.2 as a module dies while it ends once its glTF exporter has run, without Slipcast, too.
+DIES_AT_THE_END = version("bpy").startswith("4.2.")
 
 RunInside = Callable[..., str]
 
@@ -54,6 +60,9 @@ def run_inside(extension_zip: Path, tmp_path: Path) -> RunInside:
         done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
                               timeout=timeout_s)
         output = done.stdout + done.stderr
+        passed = re.search(r"^\d+ passed in ", output, re.MULTILINE)
+        if DIES_AT_THE_END and done.returncode == -signal.SIGSEGV and passed:
+            return output
         assert done.returncode == 0, f"{name} ended with {done.returncode}\n{output}"
         return output
 

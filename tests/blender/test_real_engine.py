@@ -12,4 +12,4 @@ ENGINE_PYTHON = Path(__file__).resolve().parents[2] / ".venv" / "bin" / "python"
 def test_pictures_become_an_object_through_the_whole_chain(run_inside):
     output = run_inside("real_engine.py", timeout_s=280, SLIPCAST_ENGINE_PYTHON=str(ENGINE_PYTHON))
     print(output)
-    assert "2 passed" in output
+    assert "3 passed" in output

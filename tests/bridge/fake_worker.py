@@ -20,13 +20,14 @@ _start.load_package()
 
 from slipcast.bridge import errors  # noqa: E402 - the package is importable only now
 from slipcast.engine.worker import Output, main  # noqa: E402
+from slipcast.engine.workersocket import PreviewState  # noqa: E402
 
 STAGES = ("first", "second")
 
 
 def run_script(method, settings, files, run, device):
     """script: steps a stage, step_s, and at most one misfortune; `until` is the last attempt that it strikes."""
-    script = json.loads(files["script.json"].read_bytes())
+    script, short = json.loads(files["script.json"].read_bytes()), {}
     struck = run.attempt <= script.get("until", 1_000_000)
     if script.get("child"):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -34,26 +35,31 @@ def run_script(method, settings, files, run, device):
     for index, stage in enumerate(STAGES):
         for done in range(steps + 1):
             run.report(SimpleNamespace(stage=stage, index=index, count=len(STAGES), done=done, total=steps,
-                                       unit="steps", stage_seconds=done * step_s))
+                                       unit="steps", stage_seconds=done * step_s, loss=1 / (1 + done),
+                                       seconds_left=(steps - done) * step_s))
             if script.get("preview_vertices"):
-                run.preview(partial(_preview, script["preview_vertices"], done))
+                run.preview(partial(_preview, script["preview_vertices"], done),
+                            PreviewState(done, steps, 1 / (1 + done), 0.5))
             if done and stage == "second" and struck:
                 _suffer(script, run)
             if run.is_cancelled() and not script.get("ignore_cancel"):
                 raise errors.Cancelled("Cancelled.")
+            if run.is_enough():
+                short = {"finished_early": True}
+                break
             time.sleep(step_s)
     payload = bytes(range(256)) * (script.get("result_bytes", 1024) // 256)
     echo = json.dumps({label: path.stat().st_size for label, path in sorted(files.items())}).encode()
     return ([Output("vertices", "array", array.array("f", [0, 0, 0, 1, 0, 0, 0, 1, 0]).tobytes(), "f4", (3, 3)),
              Output("payload", "image/png", payload), Output("inputs", "application/json", echo)],
-            {"method": method, "device": device, "seconds": 0.0, "stages": [[s, 0.0] for s in STAGES],
+            {**short, "method": method, "device": device, "seconds": 0.0, "stages": [[s, 0.0] for s in STAGES],
              "vertices": 3, "faces": 1, "warnings": [], "licence": script.get("licence", ""),
              "modules": sorted({"torch", "numpy"} & sys.modules.keys())})
 
 
 def _preview(vertices, done):
     return [("f4", (vertices, 3), array.array("f", [float(done)] * (3 * vertices)).tobytes()),
-            ("i4", (1, 3), array.array("i", [0, 1, 2]).tobytes())]
+            ("i4", (1, 3), array.array("i", [0, 1, 2]).tobytes()), ("u1", (vertices, 3), bytes([done]) * 3 * vertices)]
 
 
 def _suffer(script, run):

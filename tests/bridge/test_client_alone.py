@@ -300,7 +300,7 @@ def test_nonsense_is_dropped_and_the_link_goes_on(play: Callable[..., PlayedEngi
 def test_an_answer_that_cannot_be_read_ends_its_request(play: Callable[..., PlayedEngine]):
     def answer(envelope: Envelope) -> Any:
         if isinstance(envelope.message, Submit):
-            return b'{"v":2,"type":"job_info","re":"%s","body":{"job":5}}' % envelope.id.encode()
+            return b'{"v":3,"type":"job_info","re":"%s","body":{"job":5}}' % envelope.id.encode()
         return None
 
     with Client(play(answer).connection) as client:

@@ -103,14 +103,14 @@ def test_a_connection_that_says_nothing_is_closed(engine):
         assert time.monotonic() - began < 5
 
 
-NONSENSE = [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"v":2,"type":"ping","n":' + b"9" * 5000 + b"}",
-            b'{"v":2,"type":"ping","body":{"x":NaN}}', b'{"v":2,"v":2,"type":"ping"}',
-            b'{"v":2,"type":"ping","id":"\\ud800"}', b'{"v":true,"type":"ping"}',
-            b'{"v":2,"type":"job_info","id":"a"}', b'{"v":2,"type":"no_such_thing","id":"a"}',
-            b'{"v":2,"type":"cancel","id":"a","body":{"job":"../../x"}}', b'{"v":2,"type":"get","id":"a","body":{}}',
-            b'{"v":2,"type":"put","id":"a","body":{"sha256":"../../../etc/passwd","size":1}}',
-            b'{"v":2,"type":"put","id":"a","body":{"sha256":"' + b"ab" * 32 + b'","size":-1}}',
-            b'{"v":2,"type":"ping","id":"a","body":{"x":1}}', b'{"v":3,"type":"ping","id":"a"}']
+NONSENSE = [b"", b"{", b"[]", b"null", b"\xff\xfe", b"[" * 100_000, b'{"v":3,"type":"ping","n":' + b"9" * 5000 + b"}",
+            b'{"v":3,"type":"ping","body":{"x":NaN}}', b'{"v":3,"v":3,"type":"ping"}',
+            b'{"v":3,"type":"ping","id":"\\ud800"}', b'{"v":true,"type":"ping"}',
+            b'{"v":3,"type":"job_info","id":"a"}', b'{"v":3,"type":"no_such_thing","id":"a"}',
+            b'{"v":3,"type":"cancel","id":"a","body":{"job":"../../x"}}', b'{"v":3,"type":"get","id":"a","body":{}}',
+            b'{"v":3,"type":"put","id":"a","body":{"sha256":"../../../etc/passwd","size":1}}',
+            b'{"v":3,"type":"put","id":"a","body":{"sha256":"' + b"ab" * 32 + b'","size":-1}}',
+            b'{"v":3,"type":"ping","id":"a","body":{"x":1}}', b'{"v":4,"type":"ping","id":"a"}']
 
 
 @pytest.mark.parametrize("which", ["ctl", "blob"])

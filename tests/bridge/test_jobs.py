@@ -28,7 +28,12 @@ def test_a_job_gives_progress_previews_and_exactly_the_bytes_of_its_artefacts(cl
     assert {item.stage for item in progress} == {"first", "second"} and all(item.total == 12 for item in progress)
     assert [item.seq for item in progress] == sorted({item.seq for item in progress})
     previews = [event for event in events if isinstance(event, Previewed)]
-    assert previews and all(len(event.frames[0]) == 1200 for event in previews)
+    assert previews and all([len(frame) for frame in event.frames] == [1200, 12, 300] for event in previews)
+    for event in previews:      # where it stood comes with the mesh, and belongs to it
+        state = event.preview
+        assert state.has_colors and set(event.frames[2]) == {state.iteration} and state.iterations == 12
+        assert state.loss == 1 / (1 + state.iteration) and state.seconds_left == 0.5
+    assert all(item.loss == 1 / (1 + item.done) and item.seconds_left is not None for item in progress)
     # 1.2 s of work, at most one preview every 0.5 s and one progress every 0.05 s, and one of each to begin with.
     assert len(previews) <= 4 and len(progress) <= 30
 

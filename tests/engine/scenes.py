@@ -17,8 +17,8 @@ SMALL: ViewsPreset = dataclasses.replace(views_preset("draft"), working_px=200, 
                                          smooth_rounds=2)
 
 
-def make_stage(warnings: list[str] | None = None, is_cancelled=lambda: False) -> Stage:
-    run = Run(("one",), is_cancelled=is_cancelled)
+def make_stage(warnings: list[str] | None = None, is_cancelled=lambda: False, is_enough=lambda: False) -> Stage:
+    run = Run(("one",), is_cancelled=is_cancelled, is_enough=is_enough)
     if warnings is not None:
         run.warnings = warnings
     return Stage(run, "one", 0, 0, "steps")

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 import pytest
+from pictures import picture_of
+from PIL import Image
 from scenes import cameras_around, write_view_folder
 
 from slipcast.bridge.settings import MAX_FACES
@@ -162,3 +164,50 @@ def test_start_by_file_path_works_from_a_folder_of_any_name(tmp_path):
     assert done.returncode == 2 and "none" in done.stderr
 
 
+
+
+# --- one picture ----------------------------------------------------------------------------------------------------
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("picture") / "ring.png"
+    Image.fromarray(picture_of("ring")).save(path)
+    return path
+
+
+def test_a_picture_becomes_a_mesh_and_the_json_says_by_which_model_and_why(picture, tmp_path):
+    small = ("--face-budget", "800", "--texture-size", "512", "--resolution", "64", "--device", "cpu")
+    done = run(picture, "-o", tmp_path / "ring.glb", "--json", "--models-folder", tmp_path, *small)
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    summary = json.loads(line)
+    assert summary["method"] == "image" and summary["model"] == "silhouette" and summary["licence"] == ""
+    assert [stage["name"] for stage in summary["stages"]] == [
+        "image", "foreground", "model", "outline", "inflate", "surface", "simplify", "unwrap", "texture", "padding"]
+    assert "models fetch triposr" in summary["warnings"][0]
+    assert [Path(file).name for file in summary["files"]] == ["ring.glb"] and (tmp_path / "ring.glb").stat().st_size
+
+
+@pytest.mark.parametrize(("given", "code", "words"), [
+    (("--quality", "draft"), 2, "--quality cannot be used with one picture"),
+    (("--model", "dreamer"), 2, "There is no model called 'dreamer'"),
+    (("--model", "triposr"), 1, "models fetch triposr"),
+    (("--model-settings", "{"), 2, "no JSON"),
+    (("--mask", "nowhere.png"), 2, "The mask cannot be read"),
+    (("--background", "rembg:u2net", "--no-project-image"), 1, "models fetch u2net"),
+])
+def test_what_a_picture_cannot_be_made_with_is_one_line_and_nothing_is_written(capsys, picture, tmp_path, given, code,
+                                                                               words):
+    out = tmp_path / "out"
+    out.mkdir()
+    ended, _, told = main(capsys, picture, "-o", out / "a.glb", "--models-folder", tmp_path, "--device", "cpu", *given)
+    assert ended == code and words in told and not list(out.iterdir())
+
+
+def test_options_for_a_picture_are_refused_for_a_folder(capsys, folder, tmp_path):
+    code, _, told = main(capsys, folder, "-o", tmp_path / "a.glb", "--model", "triposr", "--mask", "m.png")
+    assert code == 2 and "--model, --mask cannot be used with a folder of views" in told
+
+
+def test_a_picture_is_not_written_over(capsys, picture, tmp_path):
+    code, _, told = main(capsys, picture, "-o", picture.with_suffix(".obj"))     # NAME.png comes beside it
+    assert code == 2 and "would overwrite" in told

@@ -71,7 +71,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 def test_a_plugin_is_found_loaded_and_run_through_the_seam_alone(install, tmp_path: Path):
     install(box="box_for_slipcast:MODEL")
     models = find_models()
-    assert list(models.models) == ["triposr", "box"] and not models.broken
+    assert list(models.models) == ["triposr", "silhouette", "box"] and not models.broken
     model = models.get("box")
     (tmp_path / "box.txt").write_text("abc")
     settings = settings_from_mapping(model.spec.settings, {"depth": 2})
@@ -89,7 +89,7 @@ def test_what_cannot_be_used_is_named_with_its_reason_and_harms_nobody(install):
     install(box="box_for_slipcast:MODEL", away="broken_for_slipcast:MODEL", twin="box_for_slipcast:TWIN",
             kind="box_for_slipcast:KIND", text="box_for_slipcast:PLUGIN_NAME_THAT_IS_NOT_THERE")
     models = find_models()
-    assert list(models.models) == ["triposr", "box"]
+    assert list(models.models) == ["triposr", "silhouette", "box"]
     assert "no_such_module_anywhere" in models.broken["away"]
     assert "another model" in models.broken["twin"]
     assert "spec" in models.broken["kind"]

@@ -74,3 +74,15 @@ def test_progress_counts_rounds_and_cancel_works_inside_a_round():
     asked = []
     with pytest.raises(Cancelled):
         fit(ball(2), views, masks, is_cancelled=lambda: asked.append(1) or len(asked) > 5)
+
+
+def test_a_surface_found_good_enough_is_left_as_it_is_by_then():
+    views, masks = ball_views(CAMERAS)
+
+    def after_three(rounds: int) -> Mesh:
+        asked = []
+        return fit(ball(3, 0.97), views, masks, rounds=rounds, is_enough=lambda: asked.append(1) or len(asked) > 3)
+
+    early = after_three(20)
+    assert (early.vertices == after_three(500).vertices).all()      # whatever was still to come
+    assert radii(early).mean() > 0.98 > radii(ball(3, 0.97)).mean()

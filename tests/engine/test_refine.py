@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import cv2
 import numpy as np
@@ -80,6 +81,24 @@ def test_cancel_raises_and_leaves_the_last_good_state_with_the_preview(bumps):
     with pytest.raises(Cancelled):
         refine_mesh(ball(3), views, masks, QUICK, CPU, stage, seen.append)
     assert seen and np.isfinite(seen[-1].vertices).all() and 0 < stage.done < 60
+
+
+def test_good_enough_ends_with_the_state_of_that_moment_and_nobody_else_judges_it(bumps):
+    truth, views, masks = bumps
+    asked = itertools.count()
+    settings = dataclasses.replace(QUICK, levels=(RefineLevel(64, 1200, 400), RefineLevel(64, 2000, 400)))
+    warnings: list[str] = []
+    stage = make_stage(warnings, is_enough=lambda: next(asked) > 120)
+    early = refine_mesh(ball(3), views, masks, settings, CPU, stage)
+    assert 50 <= stage.done <= 120 and stage._run.finished_early and warnings == []
+    assert radial_error(early, truth) < 0.7 * radial_error(ball(3), truth)
+
+
+def test_good_enough_before_the_first_step_leaves_the_mesh_as_it_was(bumps):
+    _, views, masks = bumps
+    given = ball(3)
+    stage = make_stage(is_enough=lambda: True)
+    assert refine_mesh(given, views, masks, QUICK, CPU, stage) is given and stage.done == 0
 
 
 def test_time_that_is_up_ends_the_run_with_what_there_is(bumps):

@@ -13,7 +13,7 @@ from skin import CPU, ball, one_chart_a_face, paint
 from slipcast.bridge.errors import BadSettings, Cancelled
 from slipcast.engine.pipeline import texture_fit
 from slipcast.engine.pipeline.atlas import texel_owners
-from slipcast.engine.pipeline.bake import bake_base_color, paint_texture, srgb_bytes
+from slipcast.engine.pipeline.bake import bake_base_color, bake_texture, srgb_bytes
 from slipcast.engine.pipeline.cameras import resize_camera
 from slipcast.engine.pipeline.delight import ViewLight, find_view_light, fit_view_light
 from slipcast.engine.pipeline.texels import Texels
@@ -92,14 +92,14 @@ def test_a_flash_is_taken_out_of_the_texture():
     views, masks = lit_views(mesh, flash)
     uv_mesh = one_chart_a_face(mesh)
     plain = colors_off(bake_base_color(uv_mesh, views, masks, 512, CPU, make_stage([])), uv_mesh, stripes(mesh))
-    painted = paint_texture(uv_mesh, views, masks, 512, CPU, make_stage([]), FAST)
-    assert painted.light.moves
-    fitted = colors_off(painted.base_color, uv_mesh, stripes(mesh))
+    baked = bake_texture(uv_mesh, views, masks, 512, CPU, make_stage([]), FAST)
+    assert baked.light.moves
+    fitted = colors_off(baked.base_color, uv_mesh, stripes(mesh))
     print("log light off, projected and fitted:", plain, fitted)
     assert fitted < 0.06 and fitted < 0.7 * plain
     pose = views.views[0].camera.world_from_camera[:3, :3]
     ways = torch.from_numpy(np.stack([-pose[:, 2], 0.5**0.5 * (pose[:, 0] - pose[:, 2])])).float()
-    towards, aside = painted.light.moving(ways, torch.from_numpy(pose.T.copy()).float()).tolist()
+    towards, aside = baked.light.moving(ways, torch.from_numpy(pose.T.copy()).float()).tolist()
     # 45 degrees apart; the light is followed only as far as much of the surface shows it
     assert towards - aside == pytest.approx(math.log(1.75 / (0.15 + 1.6 * 0.5**0.75)), abs=0.1)
 
@@ -108,7 +108,7 @@ def test_a_flash_is_taken_out_of_the_texture():
 def test_a_light_that_stands_still_is_no_flash(lamp):
     mesh = ball(3)
     views, masks = lit_views(mesh, lamp)
-    assert not paint_texture(one_chart_a_face(mesh), views, masks, 256, CPU, make_stage([]), FAST).light.moves
+    assert not bake_texture(one_chart_a_face(mesh), views, masks, 256, CPU, make_stage([]), FAST).light.moves
 
 
 def test_few_views_do_not_tell_a_flash_from_the_surface():

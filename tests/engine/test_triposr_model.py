@@ -129,6 +129,21 @@ def test_what_does_not_fit_is_tried_in_smaller_pieces_then_coarser_and_told(monk
     assert len(warnings) == 3 and "resolution 64 instead of 256" in warnings[-1]
 
 
+@pytest.mark.parametrize("error", [MemoryError("Unable to allocate 9 GiB"),
+                                   RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_a_computer_that_runs_out_of_memory_gets_a_coarser_surface_too(error: Exception, monkeypatch):
+    def field_surface(field, resolution, *rest, **more):
+        if resolution > 64:
+            raise error
+        return surface.field_surface(field, resolution, *rest, **more)
+
+    monkeypatch.setattr(fit, "field_surface", field_surface)
+    warnings: list[str] = []
+    mesh, _ = fit.surface_that_fits(scene_field(), TripoSrSettings(resolution=128), make_stage(warnings))
+    assert len(mesh.faces) == 7308
+    assert warnings == ["This computer ran out of memory; the surface has resolution 64 instead of 128."]
+
+
 def test_what_never_fits_ends_as_out_of_memory(monkeypatch: pytest.MonkeyPatch):
     def field_surface(*given, **more):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipcast.bridge import PROTOCOL_VERSION, messages
+from slipcast.bridge import PROTOCOL_VERSION, messages, model_messages
 from slipcast.bridge.arrays import describe_buffer, sha256_hex
 from slipcast.bridge.codec import (
     BLOB_FROM_CLIENT,
@@ -45,10 +45,12 @@ NAMED = {
     "source": st.text(hex_digits, min_size=32, max_size=32),
     "before": st.text(hex_digits, min_size=32, max_size=32),
     "sha256": st.text(hex_digits, min_size=64, max_size=64),
+    "model": st.from_regex(r"\A[a-z0-9][a-z0-9_-]{0,39}\Z"),
     "label": st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
 }
 CHOSEN = {(JobInfo, "state"): st.sampled_from(messages.JOB_STATES),
-          (messages.EngineState, "state"): st.sampled_from(["starting", "ready", "failed"])}
+          (messages.EngineState, "state"): st.sampled_from(["starting", "ready", "failed"]),
+          (model_messages.ModelProgress, "state"): st.sampled_from(["running", "done", "failed", "cancelled"])}
 
 
 def values_of(hint: Any, name: str) -> st.SearchStrategy[Any]:
@@ -98,8 +100,9 @@ def test_every_message_survives_the_way_there(sent: Envelope):
 
 
 def test_every_message_of_messages_py_has_a_socket_that_takes_it():
-    nouns = {"Limits", "BufferSpec", "InputRef", "Artefact", "ErrorInfo"}       # parts of messages
-    kinds = {name for name, kind in vars(messages).items() if dataclasses.is_dataclass(kind)} - nouns
+    nouns = {"Limits", "BufferSpec", "InputRef", "Artefact", "ErrorInfo", "ModelInfo"}       # parts of messages
+    known = {**vars(messages), **vars(model_messages)}
+    kinds = {name for name, kind in known.items() if dataclasses.is_dataclass(kind)} - nouns
     assert {kind.__name__ for kind in ALL.values()} == kinds
 
 
@@ -162,20 +165,20 @@ def test_any_json_as_a_body_is_read_or_refused(kind: str, body: dict[str, Any]):
 
 @pytest.mark.parametrize("raw", [
     b"", b"not json", b"[]", b"1", b"null", b'"text"', b"\xff\xfe", b"{",
-    b"[" * 100_000, b'{"v":' * 100_000, b'{"v":2,"type":"ping","body":{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
-    b'{"v":2,"type":"ping","body":{"x":' + b"9" * 5000 + b"}}",
-    b'{"v":2,"type":"list_jobs","body":{"limit":9223372036854775808}}',
-    b'{"v":2,"type":"list_jobs","body":{"limit":1e999}}',
-    b'{"v":NaN,"type":"ping"}', b'{"v":2,"type":"ping","body":{"x":Infinity}}',
-    b'{"v":2,"v":2,"type":"ping"}', b'{"v":2,"type":"ping","body":{"a":1,"a":1}}',
-    b'{"v":2,"type":"hello","body":{"protocol":2,"version":"\\ud800","name":"x"}}',
-    b'{"v":2,"type":"hello","body":{"protocol":2,"version":"\\uDC00x","name":"x"}}',
-    b'{"v":2,"type":"ping","\\ud800":1}',
+    b"[" * 100_000, b'{"v":' * 100_000, b'{"v":3,"type":"ping","body":{"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}}",
+    b'{"v":3,"type":"ping","body":{"x":' + b"9" * 5000 + b"}}",
+    b'{"v":3,"type":"list_jobs","body":{"limit":9223372036854775808}}',
+    b'{"v":3,"type":"list_jobs","body":{"limit":1e999}}',
+    b'{"v":NaN,"type":"ping"}', b'{"v":3,"type":"ping","body":{"x":Infinity}}',
+    b'{"v":3,"v":3,"type":"ping"}', b'{"v":3,"type":"ping","body":{"a":1,"a":1}}',
+    b'{"v":3,"type":"hello","body":{"protocol":2,"version":"\\ud800","name":"x"}}',
+    b'{"v":3,"type":"hello","body":{"protocol":2,"version":"\\uDC00x","name":"x"}}',
+    b'{"v":3,"type":"ping","\\ud800":1}',
     b'{"v":1}', b'{"type":"ping"}', b'{"v":"1","type":"ping"}', b'{"v":true,"type":"ping"}',
-    b'{"v":-1,"type":"ping"}', b'{"v":2,"type":5}', b'{"v":2,"type":"nonsense"}', b'{"v":2,"type":"__class__"}',
-    b'{"v":2,"type":"ping","body":[]}',
-    b'{"v":2,"type":"ping","id":5}', b'{"v":2,"type":"ping","id":"a b"}', b'{"v":2,"type":"ping","extra":1}',
-    b'{"v":2,"type":"ping","id":"' + b"a" * 65 + b'"}', b'{"v":2,"type":"ping","id":null}',
+    b'{"v":-1,"type":"ping"}', b'{"v":3,"type":5}', b'{"v":3,"type":"nonsense"}', b'{"v":3,"type":"__class__"}',
+    b'{"v":3,"type":"ping","body":[]}',
+    b'{"v":3,"type":"ping","id":5}', b'{"v":3,"type":"ping","id":"a b"}', b'{"v":3,"type":"ping","extra":1}',
+    b'{"v":3,"type":"ping","id":"' + b"a" * 65 + b'"}', b'{"v":3,"type":"ping","id":null}',
 ], ids=lambda raw: raw[:40].decode("latin-1"))
 def test_a_header_that_is_not_strict_json_or_no_envelope_is_bad_header(raw: bytes):
     with pytest.raises(BadHeader):
@@ -289,7 +292,7 @@ def test_frames_are_handed_on_without_a_copy():
 
 # --- bounds ----------------------------------------------------------------------------------------------------------
 def test_a_header_above_the_limit_is_refused_before_it_is_read():
-    raw = b'{"v":2,"type":"ping"}' + b" " * 1000
+    raw = b'{"v":3,"type":"ping"}' + b" " * 1000
     with pytest.raises(BadHeader, match="1021 bytes"):
         decode([raw], ALL, Limits(header_bytes=1000))
     assert decode([raw], ALL, Limits(header_bytes=1021)).message == messages.Ping()
@@ -317,9 +320,9 @@ def test_a_header_has_room_for_as_many_inputs_as_a_job_may_have():
 
 
 @pytest.mark.parametrize("raw", [
-    b'{"v":2,"type":"' + b'\\"' * 500_000,                       # quotes that open and never close
+    b'{"v":3,"type":"' + b'\\"' * 500_000,                       # quotes that open and never close
     b'"' + b'\\"' * 500_000 + b"\\", b"[{" * 500_000, b'["' * 500_000, b"9" * 1_000_000, b"-" * 1_000_000,
-    b'{"v":2,"type":"ping","body":{"a":"' + b"\\ud800" * 160_000 + b'"}}',
+    b'{"v":3,"type":"ping","body":{"a":"' + b"\\ud800" * 160_000 + b'"}}',
 ], ids=["quotes", "escapes", "brackets", "brackets and quotes", "digits", "signs", "surrogates"])
 def test_the_worst_headers_of_a_megabyte_take_bounded_memory(raw: bytes):
     assert len(raw) <= 1024 * 1024

@@ -52,9 +52,10 @@ def wrong_imports(wing: str, source: str, package: tuple[str, ...], third_party:
 
 
 def declared_modules() -> set[str]:
-    """Top-level modules of the distributions that pyproject.toml names as dependencies."""
+    """Top-level modules of the distributions that pyproject.toml names as dependencies, extras for users too."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    spelled = {entry.split(">")[0].split("=")[0].strip() for entry in project["dependencies"]}
+    entries = [*project["dependencies"], *project["optional-dependencies"]["cutout"]]
+    spelled = {entry.split(">")[0].split("=")[0].strip() for entry in entries}
     declared = {normal(name) for name in spelled}
     installed = {module for module, names in packages_distributions().items() if declared & set(map(normal, names))}
     # Python 3.11 does not list a module that is one compiled file (xatlas); those are named as their distribution.

@@ -9,7 +9,9 @@ import bpy
 from bl_ext.user_default.slipcast.addon import cli, pump
 from bl_ext.user_default.slipcast.bridge.settings import ViewsSettings
 
-OPERATORS = ("generate", "cancel", "start_engine", "stop_engine", "copy_error", "use_camera")
+OPERATORS = ("generate", "cancel", "start_engine", "stop_engine", "copy_error", "use_camera", "live_visibility",
+             "live_snapshot", "finish_early", "refine", "generate_from_scene", "before_after",
+             "place_by_camera")
 
 
 def _is_operator(name: str) -> bool:
@@ -61,7 +63,7 @@ def test_pyzmq_comes_from_the_wheel_in_the_zip():
 
 def test_registering_three_times_leaves_nothing_behind():
     before = _traces()
-    assert before["classes"] and before["properties"] == ["Scene.slipcast"] and before["command"]
+    assert before["classes"] and "Scene.slipcast" in before["properties"] and before["command"]
     empty = {"classes": [], "handlers": [], "properties": [], "operators": [], "timer": False, "command": False,
              "session": False}
     for _ in range(3):

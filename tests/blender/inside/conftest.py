@@ -2,12 +2,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import bpy
 import pytest
 
 ZIP = os.environ["SLIPCAST_TEST_ZIP"]
+sys.path.append(str(Path(__file__).resolve().parents[2]))     # lying_server.py, which all rings share
 NAME = "bl_ext.user_default.slipcast"
 
 bpy.ops.extensions.package_install_files(filepath=ZIP, repo="user_default", enable_on_install=True, overwrite=True)

@@ -32,7 +32,8 @@ def run(method, settings, files, link, device):
     started = time.perf_counter()
     for done in range(steps + 1):
         link.report(SimpleNamespace(stage="hull", index=3, count=9, done=done, total=steps, unit="views",
-                                    stage_seconds=time.perf_counter() - started))
+                                    stage_seconds=time.perf_counter() - started, loss=None,
+                                    seconds_left=None))
         link.preview(lambda: [("f4", (vertices, 3), bytes(12 * vertices)), ("i4", (vertices, 3), bytes(12 * vertices))])
         if link.is_cancelled():
             raise Cancelled("Cancelled during hull.")
@@ -62,7 +63,8 @@ def outputs():
     return [Output("vertices", "array", corners.tobytes(), "f4", (4, 3)),
             Output("faces", "array", faces.tobytes(), "i4", (4, 3)),
             Output("corner_uvs", "array", uvs.tobytes(), "f4", (4, 3, 2)), Output("base_color", "image/png", pixel),
-            Output("cameras", "application/json", json.dumps([camera]).encode())]
+            Output("cameras", "application/json", json.dumps([camera]).encode()),
+            Output("thumbnail", "image/png", pixel)]
 
 
 def serve(start_py: str, argv: list[str]) -> int:
@@ -77,8 +79,10 @@ def serve(start_py: str, argv: list[str]) -> int:
     server.add_arguments(parser)
     given = parser.parse_args(argv)
     worker = [sys.executable, "-P", str(Path(__file__).resolve()), WORKER, start_py]
+    os.environ["PYTHONPATH"] = os.environ.get("SLIPCAST_TEST_PLUGINS", "")    # of the processes that look for models
+    settings = ServeSettings(devices=("cpu",), models_folder=str(given.data / "weights"))
     try:
-        server.serve(ServeSettings(devices=("cpu",)), given.data, given.connection, worker, given.stop_with_stdin)
+        server.serve(settings, given.data, given.connection, worker, given.stop_with_stdin)
     except BridgeError as error:
         sys.stderr.write(f"slipcast engine: {error}\n")
         return 1

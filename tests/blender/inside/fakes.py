@@ -9,8 +9,16 @@ from bl_ext.user_default.slipcast.addon.session import Session
 from bl_ext.user_default.slipcast.bridge import VERSION
 from bl_ext.user_default.slipcast.bridge.connection import Connection
 from bl_ext.user_default.slipcast.bridge.errors import Cancelled
-from bl_ext.user_default.slipcast.bridge.events import Connected, EngineChanged, Event, Failed, Finished, Progressed
-from bl_ext.user_default.slipcast.bridge.messages import EngineState, Limits, Progress, Welcome
+from bl_ext.user_default.slipcast.bridge.events import (
+    Connected,
+    EngineChanged,
+    Event,
+    Failed,
+    Finished,
+    JobsListed,
+    Progressed,
+)
+from bl_ext.user_default.slipcast.bridge.messages import EngineState, JobInfo, JobList, Limits, Progress, Welcome
 from shapes import result
 
 JOB = "5" * 32
@@ -36,11 +44,15 @@ class FakeClient:
         self.events: deque[Event] = deque([connected(version), ready()])
         self.on_submit = on_submit
         self.asked: list[tuple] = []
+        self.jobs: tuple[JobInfo, ...] = ()
 
     def next_event(self, timeout_s: float = 0.0) -> Event | None:
         return self.events.popleft() if self.events else None
 
-    def submit(self, method, settings, inputs, job=None) -> str:
+    def list_jobs(self, limit=100, before=None) -> None:
+        self.events.append(JobsListed(JobList(self.jobs, before)))   # asked for by itself: not remembered
+
+    def submit(self, method, settings, inputs, job=None, label=None) -> str:
         self.asked.append(("submit", method, settings, sorted(inputs)))
         self.events.extend(self.on_submit)
         return JOB
@@ -49,6 +61,9 @@ class FakeClient:
         self.asked.append(("cancel", job))
         if job == JOB:
             self.events.append(Failed(JOB, Cancelled("Cancelled during hull.")))
+
+    def finish_early(self, job: str) -> None:
+        self.asked.append(("finish_early", job))
 
     def shutdown(self) -> None:
         self.asked.append(("shutdown",))
@@ -89,7 +104,7 @@ class FakeProcess:
 
 class FakeLanding:
     def __init__(self) -> None:
-        self.why, self.landed = "", []
+        self.why, self.landed, self.notes = "", [], ()
 
     def why_not_now(self) -> str:
         return self.why

@@ -135,3 +135,26 @@ def test_bad_views_are_errors_with_their_own_words_and_leave_engine_and_scene_as
         assert pump.session().engine == "ready" and pump.session().devices
         engines.add((json.loads((tmp_path / "data" / "engine.json").read_text())["pid"], pump.session().devices))
     assert len(engines) == 1   # the same process on the same device took them all
+
+
+def test_an_artists_mesh_is_painted_from_views_at_its_own_uvs(tmp_path):
+    bpy.context.preferences.addons["bl_ext.user_default.slipcast"].preferences.data_folder = str(tmp_path / "data")
+    views = _write_views(tmp_path / "pebble")
+    bpy.ops.mesh.primitive_uv_sphere_add(segments=32, ring_count=16, radius=1.0, calc_uvs=True)
+    thing = bpy.context.object
+    thing.name, thing.location, thing.scale = "Pebble", CENTRE, AXES
+    uvs = np.empty(2 * len(thing.data.loops), np.float32)
+    thing.data.uv_layers.active.uv.foreach_get("vector", uvs)
+    assert bpy.ops.slipcast.rebake_views(folder=str(views), quality="draft", texture_px="512") == {"FINISHED"}
+    after = np.empty_like(uvs)
+    thing.data.uv_layers.active.uv.foreach_get("vector", after)
+    assert np.array_equal(uvs, after) and thing.active_material.name == "Pebble Baked"
+    image = next(node.image for node in thing.active_material.node_tree.nodes if node.type == "TEX_IMAGE")
+    pixels = np.empty(4 * 512 * 512, np.float32)
+    image.pixels.foreach_get(pixels)
+    pixels = pixels.reshape(512, 512, 4)[..., :3] * 255
+    off = []
+    for face in thing.data.polygons:
+        u, v = np.mean([uvs.reshape(-1, 2)[loop] for loop in face.loop_indices], axis=0)
+        off.append(np.abs(pixels[int(v * 512), int(u * 512)] - np.clip(128 + 100 * np.array(face.center), 0, 255)))
+    assert np.mean(off) < 5 and np.quantile(off, 0.95) < 16      # of 255; a pixel shows a step of 2

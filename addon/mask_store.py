@@ -1,0 +1,67 @@
+"""The engine's masks of finished jobs, kept in this extension's folder in the user's settings, so that they can be seen
+and painted over also after Blender was closed."""
+from __future__ import annotations
+
+import io
+import json
+import logging
+import zipfile
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import bpy
+
+from ..bridge.errors import BadMasks
+from .preferences import ROOT_PACKAGE
+from .scene.masks import ViewMask, read_archive
+from .scene.originals import JOB_KEY, VIEWS_KEY
+
+log = logging.getLogger(__name__)
+MOST_KEPT = 40
+_WARNINGS = "warnings.json"
+
+
+def keep_masks(job: str, archive: bytes, warnings: Sequence[str]) -> None:
+    """Keep a job's artefact "masks" and what it was warned of; the oldest ones go. A full disk is no reason to lose a
+    result: it is logged."""
+    held = io.BytesIO(archive)
+    try:
+        with zipfile.ZipFile(held, "a") as both:
+            both.writestr(_WARNINGS, json.dumps(list(warnings)))
+        folder = _folder(create=True)
+        (folder / f"{job}.zip").write_bytes(held.getvalue())
+        by_age = sorted(folder.glob("*.zip"), key=lambda path: path.stat().st_mtime_ns)
+        for old in by_age[:-MOST_KEPT]:
+            old.unlink()
+    except (OSError, zipfile.BadZipFile) as error:
+        log.warning("the masks of job %s are not kept: %s", job, error)
+
+
+def kept_masks(folder: str, things: Iterable[bpy.types.Object]) -> tuple[tuple[ViewMask, ...], tuple[str, ...]]:
+    """(masks, warnings) of the newest job among `things` that was made from the view folder; empty without one."""
+    jobs = {str(thing[JOB_KEY]) for thing in things if thing.get(VIEWS_KEY) == folder and JOB_KEY in thing}
+    stored = _folder() if jobs else None
+    if stored is None:
+        return (), ()
+    there = [path for path in (stored / f"{job}.zip" for job in jobs) if path.is_file()]
+    if not there:
+        return (), ()
+    newest = max(there, key=lambda path: path.stat().st_mtime_ns)
+    return _read(newest, newest.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=4)     # panels ask whenever they are drawn
+def _read(path: Path, changed_ns: int) -> tuple[tuple[ViewMask, ...], tuple[str, ...]]:
+    try:
+        data = path.read_bytes()
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            warnings = tuple(map(str, json.loads(archive.read(_WARNINGS))))
+        return read_archive(data), warnings
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, BadMasks) as error:
+        log.warning("%s cannot be read: %s", path, error)
+        return (), ()
+
+
+def _folder(create: bool = False) -> Path:
+    return Path(bpy.utils.extension_path_user(ROOT_PACKAGE, path="masks", create=create))

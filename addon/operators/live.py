@@ -1,0 +1,109 @@
+"""What people do with the live mesh: hide it, keep a state of it, or find it good enough."""
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+from bpy.app.handlers import persistent
+from bpy.props import BoolProperty
+from bpy.types import Operator
+
+from ...bridge.errors import BridgeError
+from .. import pump
+from .generate import NO_JOB
+
+NO_MESH = "No mesh has come yet: wait until the live mesh appears"
+
+
+class SLIPCAST_OT_live_visibility(Operator):
+    """Show or hide the mesh of the running job. A hidden one costs no work; one that was deleted comes back"""
+
+    bl_idname = "slipcast.live_visibility"
+    bl_label = "Show Live Mesh"
+    bl_options = set()   # not UNDO: it goes on changing whatever an undo would bring back
+
+    visible: BoolProperty(name="Visible", default=True, options={"SKIP_SAVE"},
+                          description="Whether the live mesh is seen")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        cls.poll_message_set(NO_JOB)
+        return bool(pump.live_mesh().job)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        pump.live_mesh().show(self.visible)
+        return {"FINISHED"}
+
+
+class SLIPCAST_OT_live_snapshot(Operator):
+    """Keep the mesh of the running job as it is now, as an object of its own. The job goes on"""
+
+    bl_idname = "slipcast.live_snapshot"
+    bl_label = "Keep Snapshot"
+    bl_options = {"REGISTER", "UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        why = NO_JOB if not pump.live_mesh().job else "" if pump.live_mesh().has_mesh else NO_MESH
+        cls.poll_message_set(why)
+        return not why
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            made = pump.live_mesh().snapshot()
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report({"INFO"}, f"Kept as {made.name}")
+        return {"FINISHED"}
+
+
+class SLIPCAST_OT_finish_early(Operator):
+    """The live mesh is good enough: stop bettering it, and go on to its texture"""
+
+    bl_idname = "slipcast.finish_early"
+    bl_label = "Good Enough: Finish from Here"
+    bl_options = set()
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        job = pump.session().job
+        why = NO_JOB if job is None else job.why_not_finish_early
+        cls.poll_message_set(why)
+        return not why
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        pump.session().finish_early()
+        return {"FINISHED"}
+
+
+@persistent
+def _after_undo(*_: Any) -> None:
+    live = pump.live_mesh()
+    live.after_undo()
+    if live.has_stale and not bpy.app.background and not bpy.app.timers.is_registered(_tidy):
+        bpy.app.timers.register(_tidy, first_interval=0.0)   # once, when the undo is through
+
+
+def _tidy() -> None:
+    pump.live_mesh().tidy()
+
+
+CLASSES = (SLIPCAST_OT_live_visibility, SLIPCAST_OT_live_snapshot, SLIPCAST_OT_finish_early)
+HANDLERS = (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post)
+
+
+def register() -> None:
+    for made in CLASSES:
+        bpy.utils.register_class(made)
+    for handlers in HANDLERS:
+        handlers.append(_after_undo)
+
+
+def unregister() -> None:
+    if bpy.app.timers.is_registered(_tidy):
+        bpy.app.timers.unregister(_tidy)
+    for handlers in HANDLERS:
+        handlers.remove(_after_undo)
+    for made in reversed(CLASSES):
+        bpy.utils.unregister_class(made)

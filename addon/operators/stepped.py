@@ -1,0 +1,95 @@
+"""Operators whose work comes in steps: in a window one step a tick, with a count and Esc; in a script all at once."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Protocol
+
+import bpy
+from bpy.types import Operator
+
+from ...bridge.errors import BridgeError
+
+TICK_S = 0.05
+
+
+class Step(Protocol):
+    """done of total steps are over; words: what is done next."""
+
+    @property
+    def done(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    @property
+    def words(self) -> str: ...
+
+
+class SteppedOperator(Operator):
+    """Base. Nothing else can be done in Blender meanwhile, so nothing can pull data away under the steps."""
+
+    _steps: Iterator[Any] | None = None
+    _timer: bpy.types.Timer | None = None
+    _last: Any = None
+
+    def start(self, context: bpy.types.Context) -> Iterator[Any]:
+        """The steps. Closing them early must leave everything as it was. Raises BridgeError."""
+        raise NotImplementedError
+
+    def ending(self, last: Any) -> tuple[set[str], str]:
+        """(level, words) of the report after the last step."""
+        raise NotImplementedError
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        try:
+            for step in self.start(context):
+                self._last = step
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self.report(*self.ending(self._last))
+        return {"FINISHED"}
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        try:
+            self._steps = self.start(context)
+            self._last = next(self._steps)
+        except BridgeError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        manager = context.window_manager
+        self._timer = manager.event_timer_add(TICK_S, window=context.window)
+        manager.progress_begin(0, 1)
+        manager.modal_handler_add(self)
+        self._show(context)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if event.type == "ESC":
+            return self._end(context, {"WARNING"}, "Cancelled. Everything is as it was.", {"CANCELLED"})
+        if event.type != "TIMER" or self._steps is None:
+            return {"RUNNING_MODAL"}
+        try:
+            step = next(self._steps, None)
+        except BridgeError as error:
+            return self._end(context, {"ERROR"}, str(error), {"CANCELLED"})
+        if step is None:
+            return self._end(context, *self.ending(self._last), {"FINISHED"})
+        self._last = step
+        self._show(context)
+        return {"RUNNING_MODAL"}
+
+    def _show(self, context: bpy.types.Context) -> None:
+        step: Step = self._last
+        context.window_manager.progress_update(step.done / max(1, step.total))
+        context.workspace.status_text_set(f"{step.words} ({min(step.done + 1, step.total)} of {step.total})"
+                                          "   [Esc] Cancel")
+
+    def _end(self, context: bpy.types.Context, level: set[str], words: str, result: set[str]) -> set[str]:
+        if self._steps is not None:
+            self._steps.close()  # type: ignore[attr-defined]
+        if self._timer is not None:
+            context.window_manager.event_timer_remove(self._timer)
+        self._steps = self._timer = None
+        context.window_manager.progress_end()
+        context.workspace.status_text_set(None)
+        self.report(level, words)
+        return result

@@ -1,0 +1,109 @@
+"""Masks: which views to look at, in the viewport; painting them, in the image editor."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import bpy
+from bpy.types import Panel
+
+from ..operators.masks import folder_of, open_masks, shown_mask, views_to_look_at
+from ..scene.masks import VIEW_KEY
+from .text import draw_text
+
+CATEGORY = "Slipcast"
+MOST_LISTED = 6
+
+
+class SLIPCAST_PT_masks(Panel):
+    bl_idname = "SLIPCAST_PT_masks"
+    bl_label = "Masks"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+    bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 8
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        if folder_of(context) is None:
+            draw_text(layout, context, "Choose a folder of views first.", "INFO")
+            return
+        _draw_doubtful(layout, context)
+        asked = context.scene.slipcast_masks
+        column = layout.column()
+        column.prop(asked, "view", icon="IMAGE_DATA")
+        row = column.row(align=True)
+        row.enabled = bool(asked.view)
+        row.operator("slipcast.paint_mask", icon="BRUSH_DATA").view = asked.view
+        row.operator("slipcast.replace_mask", text="", icon="FILE_FOLDER").view = asked.view
+        row.operator("slipcast.drop_mask", text="", icon="LOOP_BACK").view = asked.view
+        _draw_generate(layout, context)
+
+
+def _draw_doubtful(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    found = views_to_look_at(context)
+    if not found:
+        return
+    box = layout.box()
+    count = "1 view to look at" if len(found) == 1 else f"{len(found)} views to look at"
+    box.label(text=count, icon="ERROR")
+    for view, why in found[:MOST_LISTED]:
+        row = box.row(align=True)
+        row.operator("slipcast.paint_mask", text=Path(view).name, icon="BRUSH_DATA").view = view
+        draw_text(box, context, why)
+    if len(found) > MOST_LISTED:
+        draw_text(box, context, f"And {len(found) - MOST_LISTED} more.")
+
+
+def _draw_generate(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    changed = sum(image.is_dirty for image in open_masks(folder_of(context)))
+    if changed:
+        draw_text(layout, context, f"{changed} painted, not saved yet.", "INFO")
+    layout.operator("slipcast.generate_with_masks", icon="MESH_MONKEY")
+
+
+class SLIPCAST_PT_paint_mask(Panel):
+    bl_idname = "SLIPCAST_PT_paint_mask"
+    bl_label = "Mask"
+    bl_space_type = "IMAGE_EDITOR"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return shown_mask(context) is not None
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, image = self.layout, shown_mask(context)
+        assert image is not None
+        view = str(image[VIEW_KEY])
+        layout.label(text=view, icon="IMAGE_DATA")
+        draw_text(layout, context, "Solid is object, faint is background.", "INFO")
+        why = dict(views_to_look_at(context)).get(view)
+        if why:
+            draw_text(layout, context, why, "ERROR")
+        brush = context.tool_settings.image_paint.brush
+        row = layout.row(align=True)
+        for way, label, blend in (("OBJECT", "Object", "ADD_ALPHA"), ("BACKGROUND", "Background", "ERASE_ALPHA")):
+            pressed = brush is not None and brush.blend == blend
+            row.operator("slipcast.mask_brush", text=label, depress=pressed).way = way
+        row = layout.row(align=True)
+        row.operator("slipcast.save_mask", icon="FILE_TICK").view = view
+        row.operator("slipcast.replace_mask", text="", icon="FILE_FOLDER").view = view
+        row.operator("slipcast.drop_mask", text="", icon="LOOP_BACK").view = view
+        _draw_generate(layout, context)
+
+
+CLASSES = (SLIPCAST_PT_masks, SLIPCAST_PT_paint_mask)
+
+
+def register() -> None:
+    for made in CLASSES:
+        bpy.utils.register_class(made)
+
+
+def unregister() -> None:
+    for made in reversed(CLASSES):
+        bpy.utils.unregister_class(made)

@@ -1,0 +1,102 @@
+"""Panel "Bake": textures for the selected mesh, from a detailed one."""
+from __future__ import annotations
+
+import bpy
+from bpy.types import Panel
+
+from ...bridge.errors import BadSettings
+from ...bridge.settings import TEXTURE_SIZES_PX
+from ..operators.generate import why_not_start
+from ..operators.rebake import BAKE_PROPERTIES, NO_ORIGINAL, NO_SOURCE, NO_VIEWS, find_sources
+from ..operators.tweak import why_not
+from ..scene.originals import VIEWS_KEY, kept_original
+from .text import draw_text
+
+CATEGORY = "Slipcast"
+LARGEST_PAINTED = str(max(TEXTURE_SIZES_PX))     # by the engine
+
+
+class SLIPCAST_PT_rebake(Panel):
+    bl_idname = "SLIPCAST_PT_rebake"
+    bl_label = "Bake"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+    bl_options = {"DEFAULT_CLOSED"}
+    bl_order = 11
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, asked = self.layout, context.scene.slipcast_rebake
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(asked, "source")
+        if asked.source == "SELECTED":
+            column.prop_search(asked, "source_object", context.scene, "objects")
+        if asked.source == "VIEWS":
+            _draw_views(layout, column, context)
+            return
+        row = column.row(heading="Bake")
+        for name in ("color", "normal", "occlusion"):
+            row.prop(asked, name, toggle=True)
+        for name in ("texture_px", "padding_px", "distance"):
+            column.prop(asked, name)
+        if asked.occlusion:
+            column.prop(asked, "samples")
+        why = why_not_yet(context)
+        row = layout.row()
+        row.scale_y = 1.4
+        row.enabled = not why
+        button = row.operator("slipcast.rebake", icon="RENDER_STILL")
+        for name in BAKE_PROPERTIES:
+            setattr(button, name, getattr(asked, name))
+        if why:
+            draw_text(layout, context, why, "INFO")
+
+
+def _draw_views(layout: bpy.types.UILayout, column: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    asked = context.scene.slipcast_rebake
+    for name in ("folder", "quality", "texture_px"):
+        column.prop(asked, name)
+    why = why_not_views(context)
+    row = layout.row()
+    row.scale_y = 1.4
+    row.enabled = not why
+    button = row.operator("slipcast.rebake_views", icon="RENDER_STILL")
+    button.folder, button.quality = asked.folder, asked.quality
+    button.texture_px = min(asked.texture_px, LARGEST_PAINTED, key=int)
+    if why:
+        draw_text(layout, context, why, "INFO")
+
+
+def why_not_views(context: bpy.types.Context) -> str:
+    """What the person has to choose first; "" when the engine can be asked."""
+    thing = context.active_object
+    if why_not(context) or thing is None:
+        return f"{why_not(context)}."
+    if not context.scene.slipcast_rebake.folder.strip() and not thing.get(VIEWS_KEY):
+        return " ".join(NO_VIEWS)
+    return why_not_start(context)
+
+
+def why_not_yet(context: bpy.types.Context) -> str:
+    """What the person has to choose first; "" when it can be baked."""
+    asked, why = context.scene.slipcast_rebake, why_not(context)
+    if why:
+        return f"{why}."
+    if not (asked.color or asked.normal or asked.occlusion):
+        return "Choose what to bake."
+    if asked.source == "ORIGINAL":
+        return " ".join(NO_ORIGINAL) if kept_original(context.active_object) is None else ""
+    try:
+        return "" if find_sources(asked, context) else " ".join(NO_SOURCE)
+    except BadSettings as error:
+        return str(error)
+
+
+def register() -> None:
+    bpy.utils.register_class(SLIPCAST_PT_rebake)
+
+
+def unregister() -> None:
+    bpy.utils.unregister_class(SLIPCAST_PT_rebake)

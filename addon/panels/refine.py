@@ -1,0 +1,106 @@
+"""Panel "Refine": what the active mesh is fitted to, what may move, and how well."""
+from __future__ import annotations
+
+import dataclasses
+
+import bpy
+from bpy.types import Panel
+
+from ...bridge.settings import RefineMeshSettings
+from ..operators.refine import REPLACED, why_not_refine
+from ..operators.scene_targets import RENDERED
+from .text import draw_text
+
+CATEGORY = "Slipcast"
+SHOWN_FIRST = ("quality", "keep_topology")
+FREE_ONLY, KEPT_ONLY = ("face_budget",), ("material",)
+ORBIT_ONLY = ("count", "lens_mm", "lowest_deg", "highest_deg")
+RENDER_KNOBS = ("resolution", "engine", "samples", "lighting")
+
+
+class _RefinePanel(Panel):
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = CATEGORY
+    bl_options = {"DEFAULT_CLOSED"}
+
+
+class SLIPCAST_PT_refine(_RefinePanel):
+    bl_idname = "SLIPCAST_PT_refine"
+    bl_label = "Refine"
+    bl_order = 8
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, asked = self.layout, context.scene.slipcast_refine
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(asked, "targets")
+        if asked.targets in RENDERED:
+            column.prop_search(asked, "subject", bpy.data, "objects")
+            column.prop_search(asked, "collection", bpy.data, "collections")
+            if asked.targets == "ORBIT":
+                column.prop(asked, "count")
+        elif asked.targets == "FOLDER":
+            column.prop(asked, "folder")
+        for name in SHOWN_FIRST:
+            column.prop(asked, name)
+        why = why_not_refine(context) or why_no_targets(context)
+        row = layout.row()
+        row.scale_y = 1.4
+        row.enabled = not why
+        row.operator("slipcast.refine", icon="MOD_SHRINKWRAP")
+        if why:
+            draw_text(layout, context, f"{why}.", "INFO")
+        row = layout.row(align=True)
+        row.operator("slipcast.generate_from_scene", icon="MESH_MONKEY")
+        row.operator("slipcast.before_after", icon="ARROW_LEFTRIGHT")
+        layout.operator("slipcast.place_by_camera", icon="CAMERA_DATA")
+
+
+class SLIPCAST_PT_refine_advanced(_RefinePanel):
+    bl_idname = "SLIPCAST_PT_refine_advanced"
+    bl_parent_id = "SLIPCAST_PT_refine"
+    bl_label = "Advanced"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, asked = self.layout, context.scene.slipcast_refine
+        layout.use_property_split = True
+        layout.use_property_decorate = False
+        column = layout.column()
+        column.prop(asked, "weights")
+        if asked.weights == "GROUP" and context.active_object is not None:
+            column.prop_search(asked, "vertex_group", context.active_object, "vertex_groups")
+        for name in ("symmetry", "modifiers", *(KEPT_ONLY if asked.keep_topology else ())):
+            column.prop(asked, name)
+        for knob in dataclasses.fields(RefineMeshSettings):
+            if knob.name in (*SHOWN_FIRST, *REPLACED) or asked.keep_topology and knob.name in FREE_ONLY:
+                continue
+            column.prop(asked, knob.name)
+        if asked.targets in RENDERED:
+            column.separator()
+            for name in (*RENDER_KNOBS, *(ORBIT_ONLY[1:] if asked.targets == "ORBIT" else ())):
+                column.prop(asked, name)
+
+
+def why_no_targets(context: bpy.types.Context) -> str:
+    """What of the pictures is still to be chosen; "" when nothing."""
+    asked = context.scene.slipcast_refine
+    if asked.targets in RENDERED and not (asked.collection or asked.subject):
+        return "Choose the object or collection to match"
+    if asked.targets == "FOLDER" and not asked.folder.strip():
+        return "Choose the view folder to match"
+    return ""
+
+
+CLASSES = (SLIPCAST_PT_refine, SLIPCAST_PT_refine_advanced)
+
+
+def register() -> None:
+    for made in CLASSES:
+        bpy.utils.register_class(made)
+
+
+def unregister() -> None:
+    for made in reversed(CLASSES):
+        bpy.utils.unregister_class(made)

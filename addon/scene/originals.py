@@ -1,0 +1,94 @@
+"""What an object was before it was edited: the mesh it came from the engine with, the materials it wore, its job.
+
+All of it is held by the object itself (custom properties that point to data), so it is saved with the file, copied
+with the object, undone with it, and gone with it.
+"""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from bpy.types import Material, Mesh, Object
+    from mathutils import Matrix
+
+JOB_KEY = "slipcast_job"
+ORIGINAL_KEY = "slipcast_original"             # a mesh
+MATERIALS_KEY = "slipcast_materials_before"    # slot number as text -> material
+VIEWS_KEY = "slipcast_views"                   # folder of the views it was made from
+SPACE_KEY = "slipcast_views_from_local"        # 16 numbers, row by row
+_PREFIX = "slipcast_"
+
+
+def keep_original(thing: Object) -> None:
+    """Keep a copy of the mesh as it is now. Costs no memory until one of the two is changed (Blender shares them)."""
+    copy = thing.data.copy()  # type: ignore[union-attr]
+    copy.name = f"{thing.name} Original"
+    thing[ORIGINAL_KEY] = copy
+
+
+def kept_original(thing: Object) -> Mesh | None:
+    """The mesh that `thing` came with, in the object's own space; None where it was not kept."""
+    found = thing.get(ORIGINAL_KEY)
+    return found if hasattr(found, "polygons") else None
+
+
+def views_from_local(thing: Object) -> np.ndarray:
+    """(4, 4) float64: from the object's own space to the world of the views it was made from; to Blender's world for
+    an object that was made from none. It holds wherever the object is moved to."""
+    kept = thing.get(SPACE_KEY)
+    if kept is None or len(kept) != 16:
+        return np.array(thing.matrix_world, dtype=np.float64)
+    return np.array(kept, dtype=np.float64).reshape(4, 4)
+
+
+def keep_views(thing: Object, world_from_views: np.ndarray) -> None:
+    """Keep where `thing`, which stands where it was placed, lies in the world of its views."""
+    _keep_space(thing, np.linalg.inv(world_from_views) @ np.array(thing.matrix_basis, dtype=np.float64))
+
+
+def space_changed(thing: Object, matrix: Matrix) -> None:
+    """The object's own space was changed: what had the place p has now the place matrix @ p in it."""
+    if SPACE_KEY in thing:
+        _keep_space(thing, views_from_local(thing) @ np.linalg.inv(np.array(matrix, dtype=np.float64)))
+    original = kept_original(thing)
+    if original is None:
+        return
+    if original.users > 1:     # a copy of the object has it, too
+        original = original.copy()
+        thing[ORIGINAL_KEY] = original
+    original.transform(matrix)
+    if matrix.is_negative:
+        original.flip_normals()
+
+
+def remember_materials(thing: Object) -> None:
+    """Keep what the object wears now, in place of what was kept before."""
+    worn = {str(number): slot.material for number, slot in enumerate(thing.material_slots) if slot.material is not None}
+    if worn:
+        thing[MATERIALS_KEY] = worn
+
+
+def remembered_materials(thing: Object) -> dict[int, Material]:
+    """Slot -> material that was worn before the last bake."""
+    kept = thing.get(MATERIALS_KEY)
+    return {} if kept is None else {int(slot): material for slot, material in kept.to_dict().items()}
+
+
+def carry_origin(thing: Object, sources: Sequence[Object]) -> None:
+    """An object without a job takes on the job of what was baked onto it."""
+    source = next((each for each in sources if JOB_KEY in each), None)
+    if JOB_KEY in thing or source is None:
+        return
+    for key in source.keys():
+        if key.startswith(_PREFIX) and key not in (ORIGINAL_KEY, MATERIALS_KEY, SPACE_KEY):
+            thing[key] = source[key]
+    if SPACE_KEY in source:
+        local = np.array(source.matrix_world.inverted() @ thing.matrix_world, dtype=np.float64)
+        _keep_space(thing, views_from_local(source) @ local)
+
+
+def _keep_space(thing: Object, matrix: np.ndarray) -> None:
+    thing[SPACE_KEY] = matrix.ravel().tolist()

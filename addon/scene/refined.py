@@ -1,0 +1,154 @@
+"""A refined mesh back onto the object it came from: positions alone, or a new mesh; what it was stays with it."""
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import bpy
+import numpy as np
+
+from ...bridge.errors import BadMesh
+from .images import pack_png
+from .materials import textured_material
+from .meshes import build_mesh
+from .refine_source import SPACE_KEY, RefineSource, active_modifiers, triangles_of
+from .results import PreparedResult, all_or_nothing
+
+if TYPE_CHECKING:
+    from bpy.types import Image, Mesh, Object
+
+log = logging.getLogger(__name__)
+
+BEFORE_KEY = "slipcast_before"         # of an object: the mesh it had before it was refined
+ORIGINAL_KEY = "slipcast_original"     # of a result: the mesh that came from the engine, before tweaks
+BEFORE_SHOWN_KEY = "slipcast_before_is_shown"
+TEXTURE_KEY = "slipcast_base_color"    # of an object: the image that was painted, whether a material uses it or not
+
+
+def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object, tuple[str, ...]]:
+    """Give the object its refined mesh. Returns it, with what the person should know.
+
+    All of it is done, or nothing. Raises BadMesh when the object is gone, or its mesh is not the one that was sent.
+    """
+    thing = bpy.data.objects.get(source.object_name)
+    if thing is None or thing.type != "MESH" or prepared.views_vertices is None:
+        raise BadMesh(f"{source.object_name}, which was refined, is not there any more.")
+    with all_or_nothing(bpy.data):
+        before: Mesh = thing.data  # type: ignore[assignment]
+        if source.wishes.keep_topology:
+            before, notes = _keep_topology(thing, source, prepared)
+        else:
+            notes = _take_new_mesh(thing, source, prepared)
+    for key, value in prepared.properties.items():
+        thing[key] = value
+    thing[SPACE_KEY] = source.world_from_local.ravel().tolist()
+    thing[BEFORE_KEY] = before
+    if BEFORE_SHOWN_KEY in thing:
+        del thing[BEFORE_SHOWN_KEY]
+    return thing, notes
+
+
+def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult) -> tuple[Mesh, tuple[str, ...]]:
+    """(the mesh before, notes). Loops, UVs, groups, shape keys and slots stay as they are; positions move."""
+    moved = prepared.views_vertices
+    assert moved is not None
+    if not np.array_equal(prepared.faces, source.faces):
+        raise BadMesh(f"The engine gave {thing.name} other faces than it had.")
+    applies = source.wishes.modifiers == "APPLY" and bool(active_modifiers(thing))
+    mesh = _applied(thing) if applies else thing.data
+    assert isinstance(mesh, bpy.types.Mesh)
+    if not np.array_equal(triangles_of(mesh)[1][:, ::-1 if source.mirrored else 1], source.faces):
+        raise BadMesh(f"{thing.name} was edited while it was refined: its faces are other ones now.")
+    away = moved.astype(np.float64) - source.vertices
+    step = (away @ np.linalg.inv(source.world_from_local[:3, :3]).T).astype(np.float32)
+    image = pack_png(bpy.data.images, f"{thing.name} Base Color", prepared.base_color_png)
+    before: Mesh = thing.data  # type: ignore[assignment]
+    if applies:
+        _replace(thing, mesh)
+        thing.modifiers.clear()
+    elif before.users > 1:            # other objects share it, and nobody asked for a change of theirs
+        mesh = thing.data = before.copy()
+    else:
+        before = before.copy()
+        before.name = f"{mesh.name} Before"
+    _shift(mesh, step)
+    return before, _dress(thing, mesh, source, image)
+
+
+def _replace(thing: Object, mesh: Mesh) -> None:
+    """The new mesh takes over the name, where nobody else uses the old one."""
+    before: Mesh = thing.data  # type: ignore[assignment]
+    name = before.name
+    thing.data = mesh
+    if not before.users:
+        before.name = f"{name} Before"
+        mesh.name = name
+
+
+def _applied(thing: Object) -> Mesh:
+    graph = bpy.context.evaluated_depsgraph_get()
+    return bpy.data.meshes.new_from_object(thing.evaluated_get(graph), preserve_all_data_layers=True, depsgraph=graph)
+
+
+def _shift(mesh: Mesh, step: np.ndarray) -> None:
+    """Move the vertices, in all shape keys alike. Those whose step is 0 stay to the bit."""
+    blocks = mesh.shape_keys.key_blocks if mesh.shape_keys is not None else ()
+    for data in (mesh.vertices, *(block.data for block in blocks)):
+        held = np.empty(step.size, np.float32)
+        data.foreach_get("co", held)
+        data.foreach_set("co", held + step.ravel())
+    mesh.update()
+
+
+def _dress(thing: Object, mesh: Mesh, source: RefineSource, image: Image) -> tuple[str, ...]:
+    thing[TEXTURE_KEY] = image
+    if source.wishes.material == "NEW":
+        mesh.materials.clear()
+        mesh.materials.append(textured_material(bpy.data.materials, thing.name, image))
+        return ()
+    return (f"The materials of {thing.name} are as they were; its new colours are in the image {image.name}.",)
+
+
+def _take_new_mesh(thing: Object, source: RefineSource, prepared: PreparedResult) -> tuple[str, ...]:
+    """New faces, new UVs and one new material; the modifiers are gone, or stay but are switched off."""
+    assert prepared.views_vertices is not None
+    inverse = np.linalg.inv(source.world_from_local)
+    local = prepared.views_vertices.astype(np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
+    step = -1 if source.mirrored else 1
+    mesh = build_mesh(bpy.data.meshes, thing.name, local.astype(np.float32), prepared.faces[:, ::step],
+                      prepared.corner_uvs[:, ::step])
+    image = pack_png(bpy.data.images, f"{thing.name} Base Color", prepared.base_color_png)
+    mesh.materials.append(textured_material(bpy.data.materials, thing.name, image))
+    thing[TEXTURE_KEY] = image
+    _replace(thing, mesh)
+    if source.wishes.modifiers == "APPLY":
+        thing.modifiers.clear()
+        return ()
+    names = active_modifiers(thing)
+    for modifier in thing.modifiers:
+        modifier.show_viewport = modifier.show_render = False
+    return (f"Modifiers of {thing.name} were kept but switched off: {', '.join(names)}.",) if names else ()
+
+
+# --- before and after -----------------------------------------------------------------------------------------------
+def other_state(thing: Object | None) -> Mesh | None:
+    """The mesh that the toggle would show; None where there is none."""
+    if thing is None:
+        return None
+    found = thing.get(BEFORE_KEY) or thing.get(ORIGINAL_KEY)
+    return found if isinstance(found, bpy.types.Mesh) else None
+
+
+def swap_before_after(thing: Object) -> bool:
+    """Show the mesh before refining or tweaking instead of the one after, or the other way round.
+
+    Returns whether it is the one before. Raises BadMesh where there is nothing to compare.
+    """
+    other = other_state(thing)
+    if other is None:
+        raise BadMesh(f"{thing.name} has no earlier state.", "Refine it, or tweak a result of Slipcast.")
+    key = BEFORE_KEY if BEFORE_KEY in thing else ORIGINAL_KEY
+    thing[key] = thing.data
+    thing.data = other
+    thing[BEFORE_SHOWN_KEY] = not thing.get(BEFORE_SHOWN_KEY, False)
+    return bool(thing[BEFORE_SHOWN_KEY])

@@ -1,0 +1,68 @@
+"""How long a refinement has run, and how long it will still take."""
+from __future__ import annotations
+
+import time
+
+import torch
+
+from .refine_settings import RefineLevel, RefineSettings
+
+FACE_WORK = 2.0      # a face costs an iteration about as much as this many pixels of its views
+SETTLE = 3           # iterations of a level that are not counted: they compile and fill caches
+
+
+class Watch:
+    """Time used so far: processor seconds of one thread on a CPU (repeatable on a busy machine), else the clock."""
+
+    def __init__(self, seconds: float, device: torch.device) -> None:
+        self._cpu = device.type == "cpu"
+        self._threads = max(1, torch.get_num_threads()) if self._cpu else 1
+        self._seconds, self._started, self._begun = seconds, self._now(), time.perf_counter()
+
+    def _now(self) -> float:
+        return (time.process_time() if self._cpu else time.perf_counter()) / self._threads
+
+    @property
+    def over(self) -> bool:
+        return self._now() - self._started >= self._seconds
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the clock, until the time is over, if the machine goes on giving as much of itself as until now."""
+        used, passed = self._now() - self._started, time.perf_counter() - self._begun
+        return max(0.0, self._seconds - used) * max(passed, 1e-9) / max(used, 1e-9)
+
+
+class Forecast:
+    """When the loop will be done: the measured seconds of this level's iterations, and for the levels to come the
+    same in proportion to their pixels and faces; never longer than the time that it is given."""
+
+    def __init__(self, settings: RefineSettings, watch: Watch) -> None:
+        self._levels, self._views, self._watch = settings.levels, settings.views_per_step, watch
+        self._number = self._done = 0
+        self._since, self._each = 0.0, 0.0
+
+    def begin(self, number: int) -> None:
+        """A level's first iteration is about to begin."""
+        self._number, self._done = number, 0
+
+    def step(self) -> None:
+        """An iteration is done."""
+        self._done += 1
+        if self._done == min(SETTLE, self._levels[self._number].iterations):
+            self._since = time.perf_counter()
+        elif self._done > SETTLE:
+            self._each = (time.perf_counter() - self._since) / (self._done - SETTLE)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Of the clock; None until an iteration was measured."""
+        if not self._each:
+            return None
+        level, *later = self._levels[self._number:]
+        rest = level.iterations - self._done
+        rest += sum(each.iterations * self._work(each) for each in later) / self._work(level)
+        return min(rest * self._each, self._watch.seconds_left)
+
+    def _work(self, level: RefineLevel) -> float:
+        return self._views * level.side_px**2 + FACE_WORK * level.faces
