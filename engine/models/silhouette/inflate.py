@@ -62,7 +62,7 @@ def lattice_of(alpha: np.ndarray, resolution: int) -> tuple[np.ndarray, Frame]:
         soft = cv2.GaussianBlur(soft, (0, 0), 0.4 * cell, borderType=cv2.BORDER_CONSTANT)
     at = [(first + cell * (np.arange(count) + 0.5) - 0.5).astype(np.float32) for first, count in zip(origin, shape)]
     across, down = np.meshgrid(*at)
-    values = cv2.remap(soft, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    values = cv2.remap(soft, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     distance = signed_distance_px(values)
     if not (distance > 0).any():
         raise BadMasks("The mask shows lines only, too thin for a shape.", "Paint it white on the whole object.")
