@@ -18,8 +18,9 @@ ROUNDS = 6
 TOLERANCE = 0.1            # log units: a sample further off than this (highlight, shadow, wrong surface) counts less
 PULL_TO_ONE = 0.02         # weight of "no change" beside the mean weight of a view's samples
 CALM = 1e-3                # the same for each coefficient of the moving light, beside all samples
-LARGEST_LOG = 1.4          # of a view's gain, and of the moving light: a factor of 4
-RARE = 0.02                # share of the samples beyond which the moving light is not followed, at either end
+LARGEST_GAIN = 1.4         # log of a view's exposure: a factor of 4
+LARGEST_TURN = 2.0         # log of the moving light: a factor of 7, as towards a lamp and at a grazing angle
+RARE = 0.005               # share of the samples beyond which the moving light is not followed, at either end
 FOLD_SAMPLES = 2_500
 DARK, BRIGHT = 0.003, 0.9  # linear light: outside, a sample is noise or clipped
 HARMONICS = 15             # of order 1 to 3; order 0 is exposure
@@ -132,7 +133,7 @@ def fit_view_light(color: torch.Tensor, weight: torch.Tensor, normals: torch.Ten
     level, span = _level_and_span((basis @ turning), base.mean(-1)) if moving else (0.0, (0.0, 0.0))
     full = torch.zeros(HARMONICS, dtype=torch.float32, device=color.device)
     full[:len(turning)] = turning.to(torch.float32)
-    return ViewLight(gain.clamp(-LARGEST_LOG, LARGEST_LOG).to(torch.float32), full, level, span, turn)
+    return ViewLight(gain.clamp(-LARGEST_GAIN, LARGEST_GAIN).to(torch.float32), full, level, span, turn)
 
 
 def _level_and_span(logs: torch.Tensor, weight: torch.Tensor) -> tuple[float, tuple[float, float]]:
@@ -144,7 +145,7 @@ def _level_and_span(logs: torch.Tensor, weight: torch.Tensor) -> tuple[float, tu
     level = -float((logs * weight).sum() / weight.sum())
     ends = torch.searchsorted(share, share[-1] * share.new_tensor([RARE, 1 - RARE])).clamp(max=len(order) - 1)
     low, high = (float(logs.flatten()[order[end]]) + level for end in ends)
-    return level, (max(low, -LARGEST_LOG), min(high, LARGEST_LOG))
+    return level, (max(low, -LARGEST_TURN), min(high, LARGEST_TURN))
 
 
 def _solve(light: torch.Tensor, base: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:

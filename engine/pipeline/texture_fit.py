@@ -7,6 +7,7 @@ times the light of its view. Pixels that are brighter than the surface can be (h
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -27,7 +28,8 @@ from .types import Camera, UvMesh
 
 log = logging.getLogger(__name__)
 ROW = 1024                  # pixels are packed into rows of so many, as `texture` wants an image
-MAX_PIXELS = 12_000_000     # of all views together; of more, evenly spread ones are taken
+PIXELS_A_TEXEL = 8          # of all views together; of more, evenly spread ones are taken
+MAX_PIXELS = 8_000_000
 PREFERENCE = 1.5            # exponent of a view's favour beside the most favoured one's at the same place
 FAITH = 0.05                # of the median texel's weight: pull to the projection
 SHARPER = 0.5               # of a pixel's width: mipmaps and bilinear reading already blur by as much
@@ -103,7 +105,7 @@ def fit_texture(projected: Projected, uv_mesh: UvMesh, cameras: Sequence[Camera]
     """
     device = stack.pose.device
     watch = Watch(settings.seconds, device)
-    views = _Views(uv_mesh, cameras, stack, favour, moving, light, stage)
+    views = _Views(uv_mesh, cameras, stack, favour, moving, light, int(projected.covered.sum()), stage)
     everyone, judges = tuple(range(len(cameras))), judges_among(len(cameras))
     fitted = tuple(each for each in everyone if each not in judges)
     first = projected.texels if projected.blind is None else projected.blind
@@ -144,7 +146,7 @@ class _Views:
     """All views, pixel by pixel, ready to be compared with a texture."""
 
     def __init__(self, uv_mesh: UvMesh, cameras: Sequence[Camera], stack: ViewStack, favour: torch.Tensor,
-                 moving: torch.Tensor, light: ViewLight, stage: Stage) -> None:
+                 moving: torch.Tensor, light: ViewLight, texels: int, stage: Stage) -> None:
         device, mesh = stack.pose.device, uv_mesh.mesh
         self._linear = torch.from_numpy(linear_from_srgb_table()).to(device)
         self._gain = light.gain.exp()
@@ -156,10 +158,7 @@ class _Views:
         self._density = torch.from_numpy(_uv_per_length(uv_mesh)).to(device)
         # of each view at the vertices: how much it is preferred, and the log of its moving light
         self._seen_so = torch.stack([(favour / favour.amax(1, keepdim=True)) ** PREFERENCE, moving], 2)
-        every = 1
-        total = int((stack.trust > 0).sum())
-        while total // every > MAX_PIXELS:
-            every += 1
+        every = max(1, math.ceil(int((stack.trust > 0).sum()) / min(MAX_PIXELS, PIXELS_A_TEXEL * max(1, texels))))
         self._pixels = []
         for number, camera in enumerate(cameras):
             self._pixels.append(self._look(mesh.vertices, number, camera, stack, every))
@@ -172,7 +171,7 @@ class _Views:
         first = int(stack.start[number])
         trust = stack.trust[first:first + camera.height * camera.width]
         face = found.face[0].reshape(-1)
-        at = torch.nonzero((trust > 0) & (face >= 0))[::every, 0]
+        at = torch.nonzero((trust > 0) & (face >= 0))[number % every::every, 0]
         face, weights = face[at], found.weights[0].reshape(-1, 2)[at]
         normals = torch.nn.functional.normalize(interpolate_at(face, weights, self._faces, self._normals), dim=1)
         row, column = at // camera.width, at % camera.width

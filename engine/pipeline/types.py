@@ -179,7 +179,8 @@ class Score:
 class Scores:
     """Of a mesh before and after its refinement, on views (their names) that it was not fitted to.
 
-    texture_psnr_db: of the result's own texture in these views.
+    texture_psnr_db: of the result's own texture in these views, in the light found in the others and with their own
+    exposures (scores.score_texture).
     """
 
     views: tuple[str, ...]

@@ -16,10 +16,11 @@ from slipcast.engine.pipeline.atlas import texel_owners
 from slipcast.engine.pipeline.bake import bake_base_color, bake_texture, srgb_bytes
 from slipcast.engine.pipeline.cameras import resize_camera
 from slipcast.engine.pipeline.delight import ViewLight, find_view_light, fit_view_light
+from slipcast.engine.pipeline.scores import exposed_like, judges_of, leave_out, score_texture
 from slipcast.engine.pipeline.texels import Texels
 from slipcast.engine.pipeline.texture_fit import TextureSettings, judges_among, rounds_of, texture_preset
 from slipcast.engine.pipeline.texture_losses import BRIGHTER, srgb_slope, trust_of
-from slipcast.engine.pipeline.types import Mask, Mesh, View, ViewSet
+from slipcast.engine.pipeline.types import Mask, Mesh, TexturedMesh, View, ViewSet
 from slipcast.engine.render.observe import linear_from_srgb_table
 
 LINEAR = linear_from_srgb_table()
@@ -61,18 +62,27 @@ def stripes(mesh: Mesh) -> np.ndarray:
     return np.stack([0.08 + 0.25 * wave, 0.3 - 0.2 * wave, np.full_like(wave, 0.12)], -1)
 
 
-def lit_views(mesh: Mesh, lamp, count: int = 20, size: int = 128) -> tuple[ViewSet, tuple[Mask, ...]]:
-    """The stripes under a light: lamp(normals in the world, camera) -> (V,) factors."""
+def lit_views(mesh: Mesh, lamp, count: int = 20, size: int = 128, shine=None) -> tuple[ViewSet, tuple[Mask, ...]]:
+    """The stripes under a light: lamp(normals in the world, camera) -> (V,) factors; shine gives what is added."""
     views = []
     for camera in cameras_around(count, size=size, focal=1.6 * size):
-        light = lamp(mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True), camera)
-        views.append(paint(mesh, srgb_bytes(stripes(mesh) * light[:, None]), camera))
+        normals = mesh.vertices / np.linalg.norm(mesh.vertices, axis=1, keepdims=True)
+        light = stripes(mesh) * lamp(normals, camera)[:, None]
+        light += 0 if shine is None else shine(normals, camera)[:, None]
+        views.append(paint(mesh, srgb_bytes(light), camera))
     return ViewSet(tuple(views)), tuple(Mask((view.alpha > 0).astype(np.float32), "alpha", 1.0) for view in views)
 
 
 def flash(normals: np.ndarray, camera) -> np.ndarray:
     """A lamp beside the camera: brightest where the surface looks there."""
     return 0.15 + 1.6 * np.clip(-(normals @ camera.world_from_camera[:3, 2]), 0, 1) ** 1.5
+
+
+def glint(normals: np.ndarray, camera) -> np.ndarray:
+    """What polish adds to a flash: a white spot where the surface looks at the camera, 13 degrees to its half."""
+    towards = camera.centre - normals
+    cosine = (normals * towards).sum(1) / np.linalg.norm(towards, axis=1)
+    return 0.5 * np.clip(cosine, 0, 1) ** 27
 
 
 def sun(normals: np.ndarray, camera) -> np.ndarray:
@@ -102,6 +112,16 @@ def test_a_flash_is_taken_out_of_the_texture():
     towards, aside = baked.light.moving(ways, torch.from_numpy(pose.T.copy()).float()).tolist()
     # 45 degrees apart; the light is followed only as far as much of the surface shows it
     assert towards - aside == pytest.approx(math.log(1.75 / (0.15 + 1.6 * 0.5**0.75)), abs=0.1)
+
+
+def test_highlights_stay_out_of_the_texture():
+    mesh = ball(4)
+    views, masks = lit_views(mesh, flash, shine=glint)
+    uv_mesh = one_chart_a_face(mesh)
+    plain, fitted = (colors_off(bake_base_color(uv_mesh, views, masks, 512, CPU, make_stage([]), fit), uv_mesh,
+                                stripes(mesh)) for fit in (None, FAST))
+    print("log light off, projected and fitted:", plain, fitted)
+    assert fitted < 0.09 and fitted < 0.6 * plain
 
 
 @pytest.mark.parametrize("lamp", [sun, lambda normals, camera: np.full(len(normals), 0.9)], ids=["sun", "even"])
@@ -240,3 +260,32 @@ def test_qualities_are_rows_of_a_table():
     assert rounds_of(FAST, 15) == 3 < rounds_of(FAST, 16)
     with pytest.raises(BadSettings):
         texture_preset("best")
+
+
+def shown_in_flash(views: ViewSet, masks: tuple[Mask, ...]) -> tuple[float, float, float]:
+    """dB of the stripes in views that were left out: projected, fitted, and fitted in the flash of the others."""
+    uv_mesh, left_out = one_chart_a_face(ball(4)), leave_out(masks)
+    judges = judges_of(views, masks, left_out)
+    kept = [each for each in range(len(masks)) if each not in left_out]
+    rest, their_masks = ViewSet(tuple(views.views[each] for each in kept)), tuple(masks[each] for each in kept)
+    plain, fitted = (bake_texture(uv_mesh, rest, their_masks, 512, CPU, make_stage([]), fit) for fit in (None, FAST))
+
+    def score(baked, light) -> float:
+        return score_texture(TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color), judges, CPU,
+                             make_stage([]), light)
+
+    return score(plain, plain.light), score(fitted, None), score(fitted, fitted.light)
+
+
+def test_views_left_out_are_foretold_in_the_flash_of_the_others():
+    plain, unlit, lit = shown_in_flash(*lit_views(ball(4), flash, count=24))
+    print("dB projected, fitted, in their light:", plain, unlit, lit)
+    assert lit > plain + 6 and lit > unlit + 6
+
+
+def test_a_score_does_not_depend_on_exposure():
+    rng = np.random.default_rng(3)
+    drawn, both = rng.uniform(0.1, 0.6, (8, 9, 3)).astype(np.float32), np.ones((8, 9), bool)
+    photo = drawn * [1.4, 0.7, 1.0]
+    assert exposed_like(drawn, photo.astype(np.float32), both) == pytest.approx(photo, abs=1e-6)
+    assert (exposed_like(drawn, np.zeros_like(drawn), np.zeros((8, 9), bool)) == drawn).all()    # nothing to go by
