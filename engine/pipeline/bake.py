@@ -62,9 +62,9 @@ def bake_texture(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], textu
     stack = stack_views(uv_mesh.mesh, [view for view, _ in used], [mask for _, mask in used], device, stage)
     linear = torch.from_numpy(linear_from_srgb_table()).to(device)
     light = _light(texels, stack, linear, fit is not None and fit.moving_light)
-    favour = view_favour(uv_mesh.mesh, stack, linear)
     normals = torch.from_numpy(vertex_normals(uv_mesh.mesh.vertices, uv_mesh.mesh.faces)).to(device)
     moving = light.moving_in_all(normals)
+    favour = view_favour(uv_mesh.mesh, stack, linear) * light.calm_in_all(normals)
     judges = judges_among(len(used)) if fit is not None else ()
     full, blind = _Blended(texels.count), _Blended(texels.count) if judges else None
     for start in range(0, texels.count, block):

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 ROUNDS = 6
 TOLERANCE = 0.1            # log units: a sample further off than this (highlight, shadow, wrong surface) counts less
 PULL_TO_ONE = 0.02         # weight of "no change" beside the mean weight of a view's samples
-CALM = 1e-3                # the same for each coefficient of the moving light, beside all samples
+PULL_TO_NONE = 1e-3        # the same for each coefficient of the moving light, beside all samples
 LARGEST_GAIN = 1.4         # log of a view's exposure: a factor of 4
 LARGEST_TURN = 2.0         # log of the moving light: a factor of 7, as towards a lamp and at a grazing angle
 RARE = 0.005               # share of the samples beyond which the moving light is not followed, at either end
@@ -26,6 +26,10 @@ DARK, BRIGHT = 0.003, 0.9  # linear light: outside, a sample is noise or clipped
 HARMONICS = 15             # of order 1 to 3; order 0 is exposure
 FOLDS = 4                  # parts of the views that are foretold from the others in turn
 EXPLAINS = 0.9             # a moving light is believed that leaves less than this share of what exposures leave
+GLARE_CELLS = 24           # across the hemisphere of normals that a camera sees
+GLARE = 0.15               # log units: a sample brighter by more than this was perhaps a highlight
+GLARE_PRIOR = 20.0         # samples; a direction with fewer is taken for an ordinary one
+GLARE_POWER = 2.0
 LEAST_VIEWS = 8            # with fewer, what moves with the camera cannot be told from the surface
 
 
@@ -34,7 +38,8 @@ class ViewLight:
     """gain: (V, 3) float32, log of what each view's colours are brighter by. turn: (V, 3, 3) float32, directions in the
     world -> the camera's axes. turning: (15,) float32, log of brightness over spherical harmonics of the normal in the
     camera's axes. level: added to that, so that its mean is 0. span: lowest and highest log of it that the surface
-    showed often: beyond, the harmonics would make things up.
+    showed often: beyond, the harmonics would make things up. calm: (C, C) float32 in (0, 1], by x and y of the normal
+    in the camera's axes from -1 to 1 (columns are x): how free of highlights surfaces are that look there.
     """
 
     gain: torch.Tensor
@@ -42,6 +47,7 @@ class ViewLight:
     level: float
     span: tuple[float, float]
     turn: torch.Tensor
+    calm: torch.Tensor
 
     @property
     def moves(self) -> bool:
@@ -58,6 +64,14 @@ class ViewLight:
     def moving_in_all(self, normals: torch.Tensor) -> torch.Tensor:
         """(N, V) log of the moving light in all views."""
         return torch.stack([self.moving(normals, turn) for turn in self.turn], 1)
+
+
+    def calm_in_all(self, normals: torch.Tensor) -> torch.Tensor:
+        """(N, V) in (0, 1]: how free of highlights all views are expected to be at normals (N, 3), world."""
+        seen = torch.nn.functional.normalize(normals, dim=-1) @ self.turn.transpose(1, 2)
+        found = torch.nn.functional.grid_sample(self.calm[None, None], seen[None, ..., :2], padding_mode="border",
+                                                align_corners=False)
+        return found[0, 0].T
 
 
 def harmonics(seen: torch.Tensor) -> torch.Tensor:
@@ -126,14 +140,31 @@ def fit_view_light(color: torch.Tensor, weight: torch.Tensor, normals: torch.Ten
     base = torch.where((color > DARK) & (color < BRIGHT), even, 0.0).to(torch.float64)
     base = base * ((base > 0).sum(1, keepdim=True) >= 2)
     light = color.clamp(min=1e-6).to(torch.float64).log()
-    found = _solve(light, base, basis)
+    found, off = _solve(light, base, basis)
+    calm = torch.ones((GLARE_CELLS, GLARE_CELLS), dtype=torch.float32, device=color.device)
+    if moving:
+        calm = _calm(off, base, seen)
     gain, turning = found[:3 * views].reshape(3, views).T, found[3 * views:]
     share = base.sum(0)
     gain = gain - (share * gain).sum(0) / share.sum(0).clamp(min=1e-12)
     level, span = _level_and_span((basis @ turning), base.mean(-1)) if moving else (0.0, (0.0, 0.0))
     full = torch.zeros(HARMONICS, dtype=torch.float32, device=color.device)
     full[:len(turning)] = turning.to(torch.float32)
-    return ViewLight(gain.clamp(-LARGEST_GAIN, LARGEST_GAIN).to(torch.float32), full, level, span, turn)
+    return ViewLight(gain.clamp(-LARGEST_GAIN, LARGEST_GAIN).to(torch.float32), full, level, span, turn, calm)
+
+
+def _calm(off: torch.Tensor, base: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    """How seldom samples are too bright by the direction of their normals, beside what is usual. off, base: (N, V, 3),
+    log units and weights. seen: (V, N, 3), normals in the cameras' axes."""
+    known = base.mean(-1) > 0
+    bright = (off.mean(-1) > GLARE)[known].to(torch.float64)
+    place = ((seen.permute(1, 0, 2)[..., :2][known] + 1) * (GLARE_CELLS / 2)).long().clamp(0, GLARE_CELLS - 1)
+    cell = place[:, 1] * GLARE_CELLS + place[:, 0]
+    count = torch.bincount(cell, minlength=GLARE_CELLS**2)
+    usual = float(bright.mean()) if len(bright) else 0.0
+    share = (torch.bincount(cell, bright, minlength=GLARE_CELLS**2) + GLARE_PRIOR * usual) / (count + GLARE_PRIOR)
+    calm = (max(usual, 1e-6) / share.clamp(min=1e-6)).clamp(max=1) ** GLARE_POWER
+    return calm.view(GLARE_CELLS, GLARE_CELLS).to(torch.float32)
 
 
 def _level_and_span(logs: torch.Tensor, weight: torch.Tensor) -> tuple[float, tuple[float, float]]:
@@ -148,25 +179,25 @@ def _level_and_span(logs: torch.Tensor, weight: torch.Tensor) -> tuple[float, tu
     return level, (max(low, -LARGEST_TURN), min(high, LARGEST_TURN))
 
 
-def _solve(light: torch.Tensor, base: torch.Tensor, basis: torch.Tensor) -> torch.Tensor:
-    """(3 V + K,): minimises sum w (light - gain - basis . turning - point)^2, with w as `base`. light, base: (N, V, 3),
-    basis: (N, V, K)."""
+def _solve(light: torch.Tensor, base: torch.Tensor, basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """(3 V + K,), and what it leaves unexplained, (N, V, 3): minimises sum w (light - gain - basis . turning - point)^2,
+    with w as `base`. light, base: (N, V, 3), basis: (N, V, K)."""
     views, count = base.shape[1], basis.shape[-1]
     found = torch.zeros(3 * views + count, dtype=torch.float64, device=light.device)
-    weight = base
+    weight, off = base, torch.zeros_like(light)
     for _ in range(ROUNDS):
         matrix = torch.zeros((len(found), len(found)), dtype=torch.float64, device=light.device)
         right = torch.zeros(len(found), dtype=torch.float64, device=light.device)
         for channel in range(3):
             _add_channel(matrix, right, light[..., channel], weight[..., channel], basis, channel)
         pull = float(weight.sum()) / max(3 * views, 1)
-        calm = torch.full((len(found),), CALM * pull * views, dtype=torch.float64, device=light.device)
-        calm[:3 * views] = PULL_TO_ONE * max(pull, 1e-6)
-        found = torch.linalg.solve(matrix + torch.diag(calm + 1e-9), right)
+        pulls = torch.full((len(found),), PULL_TO_NONE * pull * views, dtype=torch.float64, device=light.device)
+        pulls[:3 * views] = PULL_TO_ONE * max(pull, 1e-6)
+        found = torch.linalg.solve(matrix + torch.diag(pulls + 1e-9), right)
         rest = light - found[:3 * views].reshape(3, views).T - (basis @ found[3 * views:])[..., None]
         off = rest - (weight * rest).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp(min=1e-12)
         weight = base / (1 + (off / TOLERANCE) ** 2)
-    return found
+    return found, off
 
 
 def _add_channel(matrix: torch.Tensor, right: torch.Tensor, light: torch.Tensor, weight: torch.Tensor,

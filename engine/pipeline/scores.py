@@ -86,8 +86,9 @@ def score_texture(textured: TexturedMesh, judges: Judges, device: torch.device, 
                   light: ViewLight | None = None) -> float:
     """PSNR in decibels of a textured mesh over the object's pixels of the views that were left out.
 
-    light: of bake_texture, found in the other views; None: there is none. What of it moves with the camera is put back on the surface as
-    that view's camera would have it. Of the view itself nothing is used but its exposure (exposed_like).
+    light: of bake_texture, found in the other views; None: there is none. What of it moves with the camera is put back
+    on the surface as that view's camera would have it. Of the view itself nothing is used but its exposure
+    (exposed_like).
     """
     _, uvs, split = merged_corners(textured.mesh.faces, textured.corner_uvs)
     height, width = textured.base_color.shape[:2]
