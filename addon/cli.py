@@ -1,9 +1,11 @@
 """`blender -c slipcast batch FOLDER -o OUT`, and the same as a function for the bpy module and `blender -b`.
 
+FOLDER holds view folders, pictures (each becomes a mesh of its own), or both.
+
     from bl_ext.user_default.slipcast.addon import cli
     exit_code = cli.batch(["FOLDER", "-o", "OUT", "--quality", "draft"])
 
-Exit code 0: all folders done; 1: some failed; 2: bad usage. It opens new, empty files: the open one is left.
+Exit code 0: all done; 1: some failed; 2: bad usage. It opens new, empty files: the open one is left.
 """
 from __future__ import annotations
 
@@ -20,10 +22,9 @@ from typing import Any
 import bpy
 
 from ..bridge import VERSION
-from ..bridge.errors import BadFolder, BadOutput, BridgeError
-from ..bridge.folders import find_view_folders
-from ..bridge.settings import ViewsSettings, settings_from_mapping
+from ..bridge.errors import BadOutput, BridgeError
 from . import pump
+from .batch_inputs import BatchInput, find_inputs, given_settings, make_parser, settings_of
 from .job import GenerateRequest, Outcome
 from .scene.results import Placement
 from .terminal import ProgressLines
@@ -38,10 +39,11 @@ _handle: Any = None     # of the registered command
 
 
 @dataclasses.dataclass(frozen=True)
-class FolderReport:
+class Report:
     """One line of the table. error is None when it went well; then blend and glb are there."""
 
-    folder: Path
+    made_from: BatchInput
+    settings: Any
     seconds: float
     outcome: Outcome | None = None
     blend: Path | None = None
@@ -58,44 +60,42 @@ def main(argv: Sequence[str]) -> int:
 
 
 def batch(argv: Sequence[str]) -> int:
-    """Make a .blend and a .glb of each view folder in a folder; go on after a failure; write report.json."""
+    """Make a .blend and a .glb of each view folder and picture in a folder, also after a failure; write report.json."""
     try:
-        given = _parser().parse_args(list(argv))
+        given = make_parser().parse_args(list(argv))
     except SystemExit as ending:  # argparse has said why
         return BAD_USAGE if ending.code else ALL_DONE
     try:
-        settings = _settings(given)
-        folders = find_view_folders(given.folder)
-        if not folders:
-            raise BadFolder(f"There is no view folder in {given.folder}.",
-                            "Give the folder that holds the view folders, not one of them.")
+        knobs = given_settings(given)
+        jobs = [(found, settings_of(found.method, knobs)) for found in find_inputs(given.folder)]
         _make_folder(given.out)
     except BridgeError as error:
         print(f"slipcast: {error}", file=sys.stderr)
         return BAD_USAGE
-    reports = [_run_one(folder, given, settings) for folder in folders]
-    _write_report(given.out / REPORT_NAME, reports, settings)
+    reports = [_run_one(found, given, settings) for found, settings in jobs]
+    _write_report(given.out / REPORT_NAME, reports, knobs)
     print(_table(reports))
     return SOME_FAILED if any(report.error for report in reports) else ALL_DONE
 
 
-def _run_one(folder: Path, given: argparse.Namespace, settings: ViewsSettings) -> FolderReport:
+def _run_one(found: BatchInput, given: argparse.Namespace, settings: Any) -> Report:
     started_s = time.monotonic()
     try:
-        outcome = _generate(folder, given, settings)
-        blend, glb = given.out / f"{folder.name}.blend", given.out / f"{folder.name}.glb"
+        outcome = _generate(found, given, settings)
+        blend, glb = given.out / f"{found.name}.blend", given.out / f"{found.name}.glb"
         _save(outcome.object_name, blend, glb)
     except BridgeError as error:
-        log.info("%s failed: %s", folder, error)
-        print(f"slipcast: {folder.name}: {error}", file=sys.stderr)
-        return FolderReport(folder, time.monotonic() - started_s, error=error)
-    return FolderReport(folder, time.monotonic() - started_s, outcome, blend, glb)
+        log.info("%s failed: %s", found.path, error)
+        print(f"slipcast: {found.name}: {error}", file=sys.stderr)
+        return Report(found, settings, time.monotonic() - started_s, error=error)
+    return Report(found, settings, time.monotonic() - started_s, outcome, blend, glb)
 
 
-def _generate(folder: Path, given: argparse.Namespace, settings: ViewsSettings) -> Outcome:
+def _generate(found: BatchInput, given: argparse.Namespace, settings: Any) -> Outcome:
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    placement = Placement(folder.name, target_size=given.target_size, import_cameras=given.import_cameras)
-    pump.session().generate(GenerateRequest(folder.absolute(), settings, placement))
+    placement = Placement(found.name, target_size=given.target_size, import_cameras=given.import_cameras)
+    pump.session().generate(GenerateRequest(found.path.absolute(), settings, placement, method=found.method,
+                                            files=found.files))
     with ProgressLines() as lines:
         return pump.wait_for_job(lines.show)
 
@@ -112,31 +112,6 @@ def _save(object_name: str, blend: Path, glb: Path) -> None:
                         f"Is there room, and may you write, in {blend.parent}?") from error
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="blender -c slipcast batch", description="Make a .blend and a .glb of each view folder inside FOLDER. "
-        "Exit code 0: all done; 1: some failed; 2: bad usage.")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder that holds view folders")
-    parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
-    for knob in dataclasses.fields(ViewsSettings):
-        parser.add_argument(_flag(knob), dest=knob.name, type=type(knob.default), default=knob.default,
-                            choices=knob.metadata.get("choices"),
-                            help=f"{knob.metadata['tip']} (default {knob.default})")
-    parser.add_argument("--target-size", type=float, default=0.0,
-                        help="longest side; 0: as the cameras have it (default)")
-    parser.add_argument("--import-cameras", action="store_true", help="also a Blender camera for each view")
-    return parser
-
-
-def _flag(knob: dataclasses.Field[Any]) -> str:
-    return "--" + knob.metadata.get("label", knob.name).lower().replace(" ", "-")
-
-
-def _settings(given: argparse.Namespace) -> ViewsSettings:
-    names = [knob.name for knob in dataclasses.fields(ViewsSettings)]
-    return settings_from_mapping(ViewsSettings, {name: getattr(given, name) for name in names})
-
-
 def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -147,17 +122,21 @@ def _make_folder(out: Path) -> None:
         raise BadOutput(f"Cannot write to {out}: {error.strerror}.", "Choose another folder with -o.") from error
 
 
-def _write_report(path: Path, reports: Sequence[FolderReport], settings: ViewsSettings) -> None:
+def _write_report(path: Path, reports: Sequence[Report], knobs: dict[str, Any]) -> None:
+    """knobs: those that were given; each entry has the complete settings of its method."""
     entries = [_entry(report) for report in reports]
-    report = {"slipcast": VERSION, "blender": bpy.app.version_string, "settings": dataclasses.asdict(settings),
+    report = {"slipcast": VERSION, "blender": bpy.app.version_string, "settings": knobs,
               "done": sum(entry["state"] == "done" for entry in entries), "of": len(entries), "results": entries}
     part = path.with_name(f".{path.name}.part")
     part.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     part.replace(path)
 
 
-def _entry(report: FolderReport) -> dict[str, Any]:
-    entry: dict[str, Any] = {"folder": str(report.folder), "seconds": round(report.seconds, 3)}
+def _entry(report: Report) -> dict[str, Any]:
+    found = report.made_from
+    entry: dict[str, Any] = {"folder" if found.method == "views" else "picture": str(found.path),
+                             "method": found.method, "settings": dataclasses.asdict(report.settings),
+                             "seconds": round(report.seconds, 3)}
     if report.error is not None:
         return entry | {"state": "failed", "error": {"code": report.error.code, "message": report.error.message,
                                                      "hint": report.error.hint}}
@@ -168,13 +147,13 @@ def _entry(report: FolderReport) -> dict[str, Any]:
                     "warnings": list(report.outcome.warnings)}
 
 
-def _table(reports: Sequence[FolderReport]) -> str:
-    width = max(len(report.folder.name) for report in reports)
-    lines = [f"{'folder':<{width}}  {'seconds':>8}  {'faces':>8}  result"]
+def _table(reports: Sequence[Report]) -> str:
+    width = max(5, *(len(report.made_from.name) for report in reports))
+    lines = [f"{'input':<{width}}  {'seconds':>8}  {'faces':>8}  result"]
     for report in reports:
         faces = f"{report.outcome.faces:>8}" if report.outcome else f"{'-':>8}"
         result = report.error.message if report.error else f"{report.blend}, {report.glb}"
-        lines.append(f"{report.folder.name:<{width}}  {report.seconds:>8.1f}  {faces}  {result}")
+        lines.append(f"{report.made_from.name:<{width}}  {report.seconds:>8.1f}  {faces}  {result}")
     return "\n".join(lines)
 
 

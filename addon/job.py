@@ -4,7 +4,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PHASES = ("idle", "reading", "engine", "sending", "queued", "running", "fetching", "placing")
 PHASE_LABELS = {
     "idle": "",
-    "reading": "Reading the view folder",
+    "reading": "Reading the pictures",
     "engine": "Starting the engine",
     "sending": "Sending images",
     "queued": "Waiting in the engine's queue",
@@ -31,6 +31,11 @@ PHASE_LABELS = {
 # The pipeline's stages in an artist's words; one that is not here is called by its own name.
 STAGE_LABELS = {
     "load": "Loading views",
+    "image": "Reading the picture",
+    "foreground": "Finding the object",
+    "model": "Loading the model",
+    "picture": "Looking at the picture",
+    "shape": "Making the shape",
     "masks": "Finding the object",
     "volume": "Finding its place",
     "hull": "Carving",
@@ -40,6 +45,8 @@ STAGE_LABELS = {
     "refine": "Refining",
     "unwrap": "Unwrapping",
     "bake": "Baking the texture",
+    "texture": "Painting",
+    "padding": "Filling the seams",
 }
 LAST_STAGES = ("unwrap", "bake", "score", "turntable")   # in which the mesh is not bettered any more
 MEGABYTE = 1e6
@@ -47,8 +54,9 @@ MEGABYTE = 1e6
 
 @dataclass(frozen=True)
 class GenerateRequest:
-    """folder: absolute. settings: the dataclass of the method. scene_name: where the result goes (if the scene is still
-    there). inputs: label -> content of what is sent beside the folder. onto: an object that takes on the colours, for
+    """folder: absolute; the picture itself for method "image". settings: the dataclass of the method. scene_name: where
+    the result goes (if the scene is still there). files: label -> file, of what is sent in place of the files of a
+    folder. inputs: label -> content of what is sent beside them. onto: an object that takes on the colours, for
     method "bake"; then no object is made. refined: the mesh that the result is given back to, for method "refine";
     None: the result becomes an object of its own. kept: a job that the engine has already; then folder and settings
     are not looked at: its result is fetched, or, with `changes` of its settings, run again.
@@ -58,7 +66,9 @@ class GenerateRequest:
     settings: Any
     placement: Placement
     scene_name: str = ""
+    _: KW_ONLY                 # each kind of job has fields of its own: by position they are mixed up
     method: str = "views"
+    files: Mapping[str, Path] = field(default_factory=dict)
     inputs: Mapping[str, bytes] = field(default_factory=dict)
     onto: str = ""
     refined: RefineSource | None = None
@@ -68,7 +78,7 @@ class GenerateRequest:
 
 def read_inputs(request: GenerateRequest) -> dict[str, Path | bytes]:
     """Label -> file or content, of what is uploaded. Raises BadFolder."""
-    return {**collect_view_folder(request.folder), **request.inputs}
+    return {**(request.files or collect_view_folder(request.folder)), **request.inputs}
 
 
 @dataclass
@@ -141,7 +151,10 @@ def stage_label(progress: Progress) -> str:
 
 
 def stage_seconds_left(progress: Progress) -> float | None:
-    """Seconds left of this stage at the pace it had so far, None where that cannot be known."""
+    """Seconds left of this stage: as the engine forecasts, else at the pace it had so far; None where neither is known.
+    """
+    if progress.seconds_left is not None:
+        return progress.seconds_left
     if not 0 < progress.done <= progress.total:
         return None
     return progress.stage_seconds / progress.done * (progress.total - progress.done)

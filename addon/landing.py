@@ -10,6 +10,7 @@ from .job import GenerateRequest
 from .mask_store import keep_masks
 from .scene.dressing import dress
 from .scene.originals import JOB_KEY, VIEWS_KEY
+from .scene.photo_behind import show_behind_cameras
 from .scene.refined import land_refined
 from .scene.results import PreparedResult, place_result
 from .scene.undo import push_undo
@@ -55,6 +56,8 @@ class SceneLanding:
         if request.refined is None:
             made = place_result(prepared, bpy.data, scene, view_layer)
             made[VIEWS_KEY] = str(request.folder)
+            if request.method == "image" and prepared.placement.import_cameras:
+                self.notes = show_behind_cameras(made, request.folder)
             return made
         try:
             made, self.notes = land_refined(request.refined, prepared)

@@ -53,7 +53,13 @@ def _property(knob: dataclasses.Field[Any], extra: dict[str, Any]) -> Any:
     return _PLAIN[type(knob.default)](default=knob.default, **limits, **shown)
 
 
+CHOICE_LABELS = {"classic": "By Colours", "alpha": "Alpha of the Picture", "rembg:u2net": "U2-Net",
+                 "rembg:isnet-general-use": "IS-Net", "rembg:birefnet-general": "BiRefNet"}
+
+
 def _choice_label(choice: Any, unit: str) -> str:
+    if choice in CHOICE_LABELS:
+        return CHOICE_LABELS[choice]
     return f"{choice} {unit}".strip() if not isinstance(choice, str) else choice.capitalize()
 
 

@@ -128,6 +128,8 @@ def _redraw(revision: int, last: bool) -> None:
                 for region in area.regions:
                     if region.type == "UI":
                         region.tag_redraw()
+    # the status bar is in no screen's areas; it redraws when it hears of this, and only it and the top bar do
+    bpy.msgbus.publish_rna(key=(bpy.types.ViewLayer, "name"))
 
 
 def _make_process() -> EngineProcess:

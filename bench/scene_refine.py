@@ -1,12 +1,13 @@
 """A sphere refined to look like something in a Blender scene, from renders that the add-on makes of it.
 
     python -m slipcast.bench.scene_refine [--scene suzanne|sculpt] [--quality normal] [--views 16] [--px 384]
-        [--samples 16] [--faces 20000] [--threads 1]
+        [--samples 16] [--faces 20000] [--threads 1] [--keep FOLDER]
 
 suzanne: subdivided, displaced, with a textured material. sculpt: 20,480 faces with relief, refined into 3,000. The
 views come from the automatic orbit, with depth and normals, in even light; the judges are 8 more at other elevations,
 rendered alike and seen by nobody before. Volumes are compared with the evaluated mesh, closed by a fine voxel remesh
-(Suzanne's eyes are parts of their own). Rendering is told apart from refining. Needs bpy and torch in one process.
+(Suzanne's eyes are parts of their own). Rendering is told apart from refining. With --keep the renders stay in FOLDER,
+and are taken from there the next time. Needs bpy and torch in one process.
 """
 from __future__ import annotations
 
@@ -101,7 +102,9 @@ def solid_truth(thing: bpy.types.Object) -> trimesh.Trimesh:
 
 
 def render(subject: bpy.types.Object, folder: Path, settings: TargetSettings) -> float:
-    """Seconds of the clock for one folder of views."""
+    """Seconds of the clock for one folder of views; 0 for one that was kept."""
+    if (folder / "transforms.json").exists():
+        return 0.0
     began = time.perf_counter()
     for _ in render_targets(bpy.context.scene, bpy.context.view_layer, subject, folder, settings):
         pass
@@ -131,6 +134,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16)
     parser.add_argument("--faces", type=int, default=0, help="0: 20,000, and 3,000 for the sculpt")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--keep", type=Path, default=None)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
@@ -139,22 +143,24 @@ def main() -> None:
     truth = solid_truth(subject)
     bpy.ops.mesh.primitive_uv_sphere_add(radius=1.15, location=tuple(truth.bounds.mean(0)))
     start = bpy.context.object
-    with tempfile.TemporaryDirectory(prefix="slipcast_") as place:
+    with tempfile.TemporaryDirectory(prefix="slipcast_") as temporary:
+        place = Path(temporary)
+        kept = asked.keep or place
         settings = TargetSettings(count=asked.views, resolution=asked.px, samples=asked.samples, lighting="EVEN")
-        rendered_s = render(subject, Path(place) / "views", settings)
+        rendered_s = render(subject, kept / "views", settings)
         low, high = JUDGE_ELEVATIONS
-        render(subject, Path(place) / "judges",
+        render(subject, kept / "judges",
                dataclasses.replace(settings, count=JUDGES, lowest_deg=low, highest_deg=high))
-        mesh = Path(place) / "mesh.npz"
+        mesh = place / "mesh.npz"
         mesh.write_bytes(read_source(start, bpy.context.evaluated_depsgraph_get(), SourceWishes())[1])
-        files = {**collect_view_folder(Path(place) / "views"), "mesh.npz": mesh}
+        files = {**collect_view_folder(kept / "views"), "mesh.npz": mesh}
         wishes = RefineMeshSettings(quality=asked.quality, texture_px=1024,
                                     face_budget=asked.faces or (3_000 if asked.scene == "sculpt" else 20_000))
         run = Run(STAGES)
         began, processor = time.perf_counter(), time.process_time()
         result = refine_from_views(files, wishes, run, "cpu")
         seconds, processor = time.perf_counter() - began, time.process_time() - processor
-        scores = judge(result.textured, truth, unseen(Path(place) / "judges"))
+        scores = judge(result.textured, truth, unseen(kept / "judges"))
     told = {"scene": asked.scene, "quality": asked.quality, "views": asked.views, "px": asked.px, **scores,
             "faces": len(result.textured.mesh.faces), "render_s": rendered_s, "refine_s": seconds,
             "refine_processor_s": processor, "threads": asked.threads,

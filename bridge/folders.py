@@ -19,6 +19,7 @@ TRANSFORMS_LABEL = "transforms.json"
 MIDDLEBURY_LABEL = "middlebury_par.txt"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".exr")
 PASS_SUFFIXES = (".exr",)
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")   # of what may be generated from alone
 DEPTH_KEYS = ("depth_path", "depth_file_path")        # of a frame of transforms.json
 NORMAL_KEYS = ("normal_path", "normal_file_path")
 
@@ -93,10 +94,24 @@ def find_view_folders(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise BadFolder(f"{folder} is not a folder.", "Choose the folder that holds the view folders.")
     return sorted(child for child in folder.iterdir()
-                  if child.is_dir() and not child.name.startswith(".") and _is_view_folder(child))
+                  if child.is_dir() and not child.name.startswith(".") and is_view_folder(child))
 
 
-def _is_view_folder(folder: Path) -> bool:
+def find_pictures(folder: Path) -> list[Path]:
+    """The pictures that lie in a folder itself, sorted by name; hidden ones are left out. Raises OSError."""
+    return sorted(path for path in folder.iterdir()
+                  if path.suffix.lower() in PICTURE_SUFFIXES and not path.name.startswith(".") and path.is_file())
+
+
+def mask_beside(picture: Path) -> Path | None:
+    """The mask of a single picture, beside it: painted in Blender, else masks/NAME.SUFFIX.png or masks/NAME.png."""
+    candidates = (picture.parent / painted_label(picture.name), picture.parent / "masks" / f"{picture.name}.png",
+                  picture.parent / "masks" / f"{picture.stem}.png")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def is_view_folder(folder: Path) -> bool:
+    """Whether a folder is a view folder, by its camera file."""
     try:
         return bool(_transforms_file(folder) or _colmap_model(folder) or _middlebury_tables(folder))
     except PermissionError:

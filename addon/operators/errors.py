@@ -16,10 +16,10 @@ def error_report(error: BridgeError, engine_version: str, devices: tuple[str, ..
 
 
 class SLIPCAST_OT_copy_error(Operator):
-    """Copy the error and the versions to the clipboard"""
+    """Copy the whole error and the versions of Slipcast, engine and Blender, to paste them into a message"""
 
     bl_idname = "slipcast.copy_error"
-    bl_label = "Copy Error"
+    bl_label = "Copy Diagnostics"
     bl_options = set()
 
     @classmethod
@@ -32,7 +32,7 @@ class SLIPCAST_OT_copy_error(Operator):
         if session.error is None:
             return {"CANCELLED"}
         context.window_manager.clipboard = error_report(session.error, session.engine_version, session.devices)
-        self.report({"INFO"}, "Error copied")
+        self.report({"INFO"}, "Diagnostics copied")
         return {"FINISHED"}
 
 

@@ -240,7 +240,8 @@ def start_kept(context: bpy.types.Context, job: str, changes: dict[str, Any] | N
     name = (info.label if info is not None else None) or _pending_label(context, job) or f"Slipcast {job[:8]}"
     placement = Placement(name, tuple(context.scene.cursor.location), target_size, import_cameras)
     method = info.method if info is not None else ""
-    pump.session().generate(GenerateRequest(Path(), None, placement, context.scene.name, method, job, changes))
+    pump.session().generate(GenerateRequest(Path(), None, placement, context.scene.name, method=method, kept=job,
+                                            changes=changes))
     pump.wake()
     if bpy.app.background:
         with ProgressLines() as lines:

@@ -141,8 +141,8 @@ def views_request(asked: Any, context: bpy.types.Context) -> GenerateRequest:
     settings = settings_from_properties(lambda name: getattr(asked, name), BakeSettings)
     if give_missing_uvs(thing, UNWRAP_MARGIN):
         push_undo(f"Unwrap {thing.name}")
-    return GenerateRequest(Path(folder).absolute(), settings, Placement(thing.name), context.scene.name, "bake",
-                           {MESH_LABEL: mesh_npz(thing, context)}, thing.name)
+    return GenerateRequest(Path(folder).absolute(), settings, Placement(thing.name), context.scene.name, method="bake",
+                           inputs={MESH_LABEL: mesh_npz(thing, context)}, onto=thing.name)
 
 
 NO_VIEWS = ("No view folder is chosen, and the mesh was not made from one.",

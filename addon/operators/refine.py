@@ -199,8 +199,8 @@ def refine_request(folder: Path, settings: RefineMeshSettings, source: RefineSou
     """The job. Raises BadMesh when the object has gone meanwhile."""
     if bpy.data.objects.get(source.object_name) is None:
         raise BadMesh(f"{source.object_name} is not there any more.", "Refine another mesh.")
-    return GenerateRequest(folder, settings, Placement(source.object_name, in_place=True), scene_name, "refine",
-                           {MESH_LABEL: content}, source)
+    return GenerateRequest(folder, settings, Placement(source.object_name, in_place=True), scene_name, method="refine",
+                           inputs={MESH_LABEL: content}, refined=source)
 
 
 CLASSES: tuple[Any, ...] = (SLIPCAST_PG_refine, SLIPCAST_OT_refine, SLIPCAST_OT_generate_from_scene,

@@ -63,13 +63,21 @@ class ViewSteps(Operator):
         self.report({"INFO"}, words)
         return {"FINISHED"}
 
+    def cancel(self, context: bpy.types.Context) -> None:
+        """Blender ends it: another file is loaded, or the window is closed."""
+        self._leave(context)
+
     def _end(self, context: bpy.types.Context, level: set[str], words: str, result: set[str]) -> set[str]:
+        self._leave(context)
+        self.report(level, words)
+        return result
+
+    def _leave(self, context: bpy.types.Context) -> None:
         if self._views is not None:
             self._views.close()  # type: ignore[attr-defined]
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
         self._views = self._timer = None
         context.window_manager.progress_end()
-        context.workspace.status_text_set(None)
-        self.report(level, words)
-        return result
+        if context.workspace is not None:
+            context.workspace.status_text_set(None)

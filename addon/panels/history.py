@@ -36,7 +36,7 @@ class SLIPCAST_PT_history(Panel):
     bl_region_type = "UI"
     bl_category = CATEGORY
     bl_options = {"DEFAULT_CLOSED"}
-    bl_order = 20
+    bl_order = 7
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, desk = self.layout, pump.session().history

@@ -41,10 +41,9 @@ class SLIPCAST_PT_main(_SidebarPanel):
             if knob.name not in HIDDEN_KNOBS:
                 column.prop(asked, knob.name)
         column.prop(asked, "target_size")
-        column.prop(asked, "import_cameras")
         layout.separator()
         if session.job is not None:
-            _draw_job(layout, session.job)
+            draw_job(layout, session.job)
         else:
             _draw_generate(layout, context, asked.folder)
         _draw_ending(layout, context, session)
@@ -65,7 +64,7 @@ class SLIPCAST_PT_advanced(_SidebarPanel):
         layout.use_property_decorate = False
         column = layout.column()
         column.enabled = pump.session().job is None
-        for name in HIDDEN_KNOBS:
+        for name in ("import_cameras", *HIDDEN_KNOBS):
             column.prop(context.scene.slipcast, name)
         if context.object is not None and RENDER_SIZE_KEY in context.object:
             layout.operator("slipcast.use_camera", icon="OUTLINER_OB_CAMERA")
@@ -82,7 +81,7 @@ def _draw_generate(layout: bpy.types.UILayout, context: bpy.types.Context, folde
         draw_text(layout, context, "Choose the engine's Python under Preferences > Add-ons > Slipcast.", "INFO")
 
 
-def _draw_job(layout: bpy.types.UILayout, job: JobState) -> None:
+def draw_job(layout: bpy.types.UILayout, job: JobState) -> None:
     fraction, words = describe(job)
     column = layout.column()
     column.progress(factor=fraction or 0.0, text=words)

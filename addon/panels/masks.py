@@ -21,7 +21,7 @@ class SLIPCAST_PT_masks(Panel):
     bl_region_type = "UI"
     bl_category = CATEGORY
     bl_options = {"DEFAULT_CLOSED"}
-    bl_order = 8
+    bl_order = 6
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -39,6 +39,8 @@ class SLIPCAST_PT_masks(Panel):
         row.operator("slipcast.paint_mask", icon="BRUSH_DATA").view = asked.view
         row.operator("slipcast.replace_mask", text="", icon="FILE_FOLDER").view = asked.view
         row.operator("slipcast.drop_mask", text="", icon="LOOP_BACK").view = asked.view
+        if not asked.view:
+            draw_text(layout, context, "Choose a view to see and paint its mask.", "INFO")
         _draw_generate(layout, context)
 
 
@@ -84,16 +86,21 @@ class SLIPCAST_PT_paint_mask(Panel):
         why = dict(views_to_look_at(context)).get(view)
         if why:
             draw_text(layout, context, why, "ERROR")
-        brush = context.tool_settings.image_paint.brush
-        row = layout.row(align=True)
-        for way, label, blend in (("OBJECT", "Object", "ADD_ALPHA"), ("BACKGROUND", "Background", "ERASE_ALPHA")):
-            pressed = brush is not None and brush.blend == blend
-            row.operator("slipcast.mask_brush", text=label, depress=pressed).way = way
+        draw_brush(layout, context)
         row = layout.row(align=True)
         row.operator("slipcast.save_mask", icon="FILE_TICK").view = view
         row.operator("slipcast.replace_mask", text="", icon="FILE_FOLDER").view = view
         row.operator("slipcast.drop_mask", text="", icon="LOOP_BACK").view = view
         _draw_generate(layout, context)
+
+
+def draw_brush(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """What the brush paints: object or background."""
+    brush = context.tool_settings.image_paint.brush
+    row = layout.row(align=True)
+    for way, label, blend in (("OBJECT", "Object", "ADD_ALPHA"), ("BACKGROUND", "Background", "ERASE_ALPHA")):
+        pressed = brush is not None and brush.blend == blend
+        row.operator("slipcast.mask_brush", text=label, depress=pressed).way = way
 
 
 CLASSES = (SLIPCAST_PT_masks, SLIPCAST_PT_paint_mask)

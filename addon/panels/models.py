@@ -20,7 +20,7 @@ class SLIPCAST_PT_models(Panel):
     bl_region_type = "UI"
     bl_category = CATEGORY
     bl_options = {"DEFAULT_CLOSED"}
-    bl_order = 21
+    bl_order = 8
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, desk = self.layout, pump.session().models

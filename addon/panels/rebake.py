@@ -23,7 +23,7 @@ class SLIPCAST_PT_rebake(Panel):
     bl_region_type = "UI"
     bl_category = CATEGORY
     bl_options = {"DEFAULT_CLOSED"}
-    bl_order = 11
+    bl_order = 5
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, asked = self.layout, context.scene.slipcast_rebake
@@ -36,9 +36,11 @@ class SLIPCAST_PT_rebake(Panel):
         if asked.source == "VIEWS":
             _draw_views(layout, column, context)
             return
-        row = column.row(heading="Bake")
+        row = layout.row(align=True)
+        row.use_property_split = False      # beside a heading their names would be cut off
         for name in ("color", "normal", "occlusion"):
             row.prop(asked, name, toggle=True)
+        column = layout.column()
         for name in ("texture_px", "padding_px", "distance"):
             column.prop(asked, name)
         if asked.occlusion:
@@ -47,11 +49,22 @@ class SLIPCAST_PT_rebake(Panel):
         row = layout.row()
         row.scale_y = 1.4
         row.enabled = not why
-        button = row.operator("slipcast.rebake", icon="RENDER_STILL")
-        for name in BAKE_PROPERTIES:
-            setattr(button, name, getattr(asked, name))
+        draw_rebake(row, context)
         if why:
             draw_text(layout, context, why, "INFO")
+
+
+def draw_rebake(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
+    """The button, with what the panel asks for."""
+    asked = context.scene.slipcast_rebake
+    if asked.source == "VIEWS":
+        button = layout.operator("slipcast.rebake_views", icon="RENDER_STILL")
+        button.folder, button.quality = asked.folder, asked.quality
+        button.texture_px = min(asked.texture_px, LARGEST_PAINTED, key=int)
+        return
+    button = layout.operator("slipcast.rebake", icon="RENDER_STILL")
+    for name in BAKE_PROPERTIES:
+        setattr(button, name, getattr(asked, name))
 
 
 def _draw_views(layout: bpy.types.UILayout, column: bpy.types.UILayout, context: bpy.types.Context) -> None:
@@ -62,9 +75,7 @@ def _draw_views(layout: bpy.types.UILayout, column: bpy.types.UILayout, context:
     row = layout.row()
     row.scale_y = 1.4
     row.enabled = not why
-    button = row.operator("slipcast.rebake_views", icon="RENDER_STILL")
-    button.folder, button.quality = asked.folder, asked.quality
-    button.texture_px = min(asked.texture_px, LARGEST_PAINTED, key=int)
+    draw_rebake(row, context)
     if why:
         draw_text(layout, context, why, "INFO")
 
@@ -89,9 +100,12 @@ def why_not_yet(context: bpy.types.Context) -> str:
     if asked.source == "ORIGINAL":
         return " ".join(NO_ORIGINAL) if kept_original(context.active_object) is None else ""
     try:
-        return "" if find_sources(asked, context) else " ".join(NO_SOURCE)
+        if find_sources(asked, context):
+            return ""
     except BadSettings as error:
         return str(error)
+    kept = kept_original(context.active_object) is not None
+    return f"{NO_SOURCE[0]} Choose Original above, or a source." if kept else " ".join(NO_SOURCE)
 
 
 def register() -> None:

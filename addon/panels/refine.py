@@ -28,7 +28,7 @@ class _RefinePanel(Panel):
 class SLIPCAST_PT_refine(_RefinePanel):
     bl_idname = "SLIPCAST_PT_refine"
     bl_label = "Refine"
-    bl_order = 8
+    bl_order = 3
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, asked = self.layout, context.scene.slipcast_refine
@@ -49,13 +49,15 @@ class SLIPCAST_PT_refine(_RefinePanel):
         row = layout.row()
         row.scale_y = 1.4
         row.enabled = not why
-        row.operator("slipcast.refine", icon="MOD_SHRINKWRAP")
+        thing = context.active_object
+        row.operator("slipcast.refine", icon="MOD_SHRINKWRAP",
+                     text=f"Refine {thing.name}" if thing is not None and thing.type == "MESH" else "Refine Mesh")
         if why:
             draw_text(layout, context, f"{why}.", "INFO")
-        row = layout.row(align=True)
+        layout.operator("slipcast.before_after", icon="ARROW_LEFTRIGHT")
+        row = layout.row()
+        row.enabled = not why_no_targets(context)
         row.operator("slipcast.generate_from_scene", icon="MESH_MONKEY")
-        row.operator("slipcast.before_after", icon="ARROW_LEFTRIGHT")
-        layout.operator("slipcast.place_by_camera", icon="CAMERA_DATA")
 
 
 class SLIPCAST_PT_refine_advanced(_RefinePanel):

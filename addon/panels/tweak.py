@@ -18,13 +18,15 @@ class SLIPCAST_PT_tweak(Panel):
     bl_region_type = "UI"
     bl_category = CATEGORY
     bl_options = {"DEFAULT_CLOSED"}
-    bl_order = 10
+    bl_order = 4
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         why = why_not(context)
         if why:
             draw_text(layout, context, f"{why}.", "INFO")
+        else:
+            layout.label(text=subject_words(context.active_object), icon="MESH_DATA")
         column = layout.column(align=True)
         column.operator("slipcast.face_budget", icon="MOD_DECIM")
         row = column.row(align=True)
@@ -37,8 +39,18 @@ class SLIPCAST_PT_tweak(Panel):
         row = column.row(align=True)
         row.operator("slipcast.flatten_base", icon="TRIA_DOWN_BAR")
         row.operator("slipcast.fill_holes", icon="MESH_CIRCLE")
-        layout.operator("slipcast.place_mesh", icon="EMPTY_AXIS")
+        column = layout.column(align=True)
+        column.operator("slipcast.place_mesh", icon="EMPTY_AXIS")
+        column.operator("slipcast.place_by_camera", icon="CAMERA_DATA")
         _draw_health(layout, context)
+
+
+def subject_words(thing: bpy.types.Object) -> str:
+    """For example "Suzanne: 968 triangles"."""
+    mesh = thing.data
+    assert isinstance(mesh, bpy.types.Mesh)
+    # a polygon of n corners is n - 2 triangles; counted so, it costs nothing in every redraw
+    return f"{thing.name}: {len(mesh.loops) - 2 * len(mesh.polygons):,} triangles"
 
 
 def _draw_health(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:

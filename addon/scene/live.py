@@ -99,13 +99,15 @@ class LiveMesh:
         self._write(thing, frame)
 
     def end(self, keep: bool = False) -> str:
-        """The job has ended: take the object away. keep: leave its last state as an object; its name, "" if none.
+        """The job has ended: take the object away. keep: leave its last good state as an object; its name, "" if there
+        is none.
 
         Pushes an undo step when it leaves something.
         """
         if not self._job:
             return ""
-        name = self.snapshot().name if keep and self.has_mesh else ""
+        good = self._good() if keep else None
+        name = self._keep(*good).name if good is not None else ""
         thing = self._find()
         if thing is not None:
             _remove(thing)
@@ -120,16 +122,28 @@ class LiveMesh:
         return name
 
     def snapshot(self) -> Object:
-        """The newest state as an object of its own that stays. The undo step is the caller's business.
+        """The newest good state as an object of its own that stays. The undo step is the caller's business.
 
-        Raises Conflict when no mesh has come yet, BadMesh when it cannot be shown.
+        Raises Conflict when no mesh has come yet.
         """
-        frame = self._frame or self._shown
-        if not self._job or frame is None:
+        good = self._good()
+        if good is None:
             raise Conflict("There is no mesh to keep yet.", "Wait until the live mesh appears.")
-        topology = self._topology
-        if topology is None or topology.key != frame.key:
-            topology = find_topology(frame)
+        return self._keep(*good)
+
+    def _good(self) -> tuple[LiveFrame, Topology] | None:
+        for frame in (self._frame, self._shown):
+            if frame is None or not self._job:
+                continue
+            if self._topology is not None and self._topology.key == frame.key:
+                return frame, self._topology
+            try:
+                return frame, find_topology(frame)
+            except BridgeError as error:
+                log.info("a preview is left out: %s", error)
+        return None
+
+    def _keep(self, frame: LiveFrame, topology: Topology) -> Object:
         matrix = self._place(frame)
         base = tuple(float(value) for value in place_base(frame.positions, matrix))
         mesh = bpy.data.meshes.new(f"{self._placement.name} {frame.stage}")

@@ -31,9 +31,11 @@ SIDE_PX = 2048           # a larger photo is painted at this size
 LOW_CONFIDENCE = 0.5     # as the engine's
 ASPECT_TOLERANCE = 0.02
 BACKUP_SUFFIX = ".before"
+NETWORK = "rembg:"       # begins the source of a mask that a network drew
 OPAQUE = 250 / 255
 SOURCES = {"alpha": "given with the picture", "points": "drawn from the points of the cameras",
-           "key": "drawn from the background's colour", "centre": "guessed from the middle of the picture"}
+           "key": "drawn from the background's colour", "centre": "guessed from the middle of the picture",
+           "mask": "the mask that was given"}
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class ViewMask:
     def words(self) -> str:
         if self.confidence == 0:
             return "left out: its mask is empty or covers everything"
+        if self.source.startswith(NETWORK):
+            return f"found by the network {self.source.removeprefix(NETWORK)}"
         return SOURCES.get(self.source, self.source)
 
 
@@ -155,7 +159,7 @@ def _mask_now(view: str, files: Mapping[str, Path], drawn: bytes | None, photo: 
         return fitted(_grey(read_picture(given, SIDE_PX)), width, height, given.name)
     if drawn is None:
         return np.ones((height, width), np.float32)
-    return fitted(_grey(_read_png(drawn)), width, height, f"mask of {view}")
+    return fitted(grey_of_png(drawn), width, height, f"mask of {view}")
 
 
 def grey_of_file(path: Path) -> np.ndarray:
@@ -176,6 +180,11 @@ def mask_file(view: str, files: Mapping[str, Path]) -> Path | None:
                      if frame.get("file_path") == view and frame.get("mask_path") in files), None)
     name = view.removeprefix("images/")
     return files.get(f"masks/{name}.png")
+
+
+def grey_of_png(data: bytes) -> np.ndarray:
+    """(H, W) float32 in [0, 1], row 0 at the bottom, of a mask that the engine drew. Raises BadMasks."""
+    return _grey(_read_png(data))
 
 
 def _read_png(data: bytes) -> np.ndarray:

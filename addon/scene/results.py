@@ -14,6 +14,7 @@ from ...bridge.errors import BadFrame, BadMesh
 from ...bridge.events import Result
 from .cameras import PinholeCamera, add_camera, blender_matrix, camera_from_mapping
 from .images import pack_png
+from .mask_archive import archive_of_mask
 from .materials import textured_material
 from .meshes import build_mesh, check_mesh_arrays
 from .originals import keep_original, keep_views
@@ -54,7 +55,7 @@ class PreparedResult:
     normal_map_png: tangent space, or None: the engine made none.
     world_from_views: (4, 4) float64, the similarity that takes the views' world to Blender's.
     views_vertices: (V, 3) float32, in the views' world, to the bit as the engine sent them.
-    masks: the artefact of that name, empty without one. warnings: of the job.
+    masks: the artefact of that name, or the one mask in the same form; empty without any. warnings: of the job.
     """
 
     placement: Placement
@@ -87,10 +88,10 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
                           world_from_views, _properties(result, engine_version, world_from_views, placement.base),
                           views_vertices=vertices,
-                          masks=bytes(_data(result, "masks")) if "masks" in result.artefacts else b"",
+                          masks=_masks(result),
                           warnings=tuple(map(str, result.info.summary.get("warnings", ()))),
-                           normal_map_png=(bytes(_data(result, "normal_map")) if "normal_map" in result.artefacts
-                                           else None))
+                          normal_map_png=(bytes(_data(result, "normal_map")) if "normal_map" in result.artefacts
+                                          else None))
 
 
 def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy.types.Scene,
@@ -186,6 +187,12 @@ def _data(result: Result, name: str) -> memoryview:
     if name not in result.data or name not in result.artefacts:
         raise BadFrame(f"The engine's result has no {name}.")
     return result.data[name]
+
+
+def _masks(result: Result) -> bytes:
+    if "mask" in result.artefacts:
+        return archive_of_mask(bytes(_data(result, "mask")), result.info.summary)
+    return bytes(_data(result, "masks")) if "masks" in result.artefacts else b""
 
 
 def _array(result: Result, name: str) -> np.ndarray:

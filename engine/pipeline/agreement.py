@@ -2,8 +2,8 @@
 
 A right mask mostly takes thin slivers from what the other views leave: measured on six round shapes from 8, 12 and 24
 views, no right mask alone took anything that lay deeper than 4 % of the box's diagonal inside the others' hull, while
-a wrong hole of 16 pixels in one mask of 24 took .3 % of the volume there. Where a right one does (a chair's legs),
-openings.py knows it by its colours and by what the other views show.
+a wrong hole of 16 pixels in one mask of 24 took .3 % of the volume there. Where a right one does (a chair's legs, a
+bore that few views look along), openings.py knows it by its depth, its colours and what the other views show.
 """
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import torch
 
-from .openings import is_opening, picture_of
+from .openings import is_opening, is_seen_open, picture_of
 from .progress import Stage
 from .silhouettes import Silhouette, Silhouettes, measure_depths, view_depth
 from .types import ViewSet
@@ -27,6 +27,7 @@ GRID = 64  # cells along the longest side of the box
 DEEP, DEEP_FOR_TWO = 0.04, 0.05  # of the box's diagonal
 TOO_MUCH = 5e-4  # of the hull's volume, taken deep inside by one mask
 WHOLE_VIEW = 0.15  # of the object's picture: beyond it the whole mask is not believed
+SHARED = 0.25  # of what one doubted view carves, by another one: both look through the same opening
 MAX_WRONG = 0.25  # of the views: beyond it they contradict each other, and none can be called wrong
 
 
@@ -46,7 +47,7 @@ def silence_wrong_masks(silhouettes: Silhouettes, views: ViewSet, box: np.ndarra
         return silhouettes
     cell = float((box[1] - box[0]).max()) / GRID
     found, hull_points = _contradictions(silhouettes, box, cell)
-    found = [wrong for wrong in found if not _is_believed(silhouettes, views, wrong, hull_points, cell)]
+    found = [wrong for wrong in found if not _is_believed(silhouettes, views, wrong, found, hull_points, cell)]
     if len(found) > MAX_WRONG * len(silhouettes.views):
         stage.warn(f"{len(found)} of {len(silhouettes.views)} masks contradict each other; the shape may be cut away "
                    "in places. Check the masks and that the cameras belong to these images.")
@@ -63,7 +64,7 @@ def silence_wrong_masks(silhouettes: Silhouettes, views: ViewSet, box: np.ndarra
         else:
             kept[wrong.position] = silenced
             stage.warn(f"{view.name}: its mask has a hole or a gap where all other views see the object; it was not "
-                       "believed there.")
+                       "believed there. If the object is open there, add a view that looks through it, too.")
         stage.check()
     return replace(silhouettes, views=tuple(view for view in kept if view is not None))
 
@@ -94,11 +95,22 @@ def _contradictions(silhouettes: Silhouettes, box: np.ndarray, cell: float
     return found, points[inside]
 
 
-def _is_believed(silhouettes: Silhouettes, views: ViewSet, doubt: _Contradiction, hull_points: torch.Tensor,
-                 cell: float) -> bool:
+def _is_believed(silhouettes: Silhouettes, views: ViewSet, doubt: _Contradiction, doubts: Sequence[_Contradiction],
+                 hull_points: torch.Tensor, cell: float) -> bool:
     view = silhouettes.views[doubt.position]
     doubted = picture_of(view, doubt.points, cell)
-    return is_opening(silhouettes, doubt.position, views.views[view.index].image, doubted, hull_points, cell)
+    depth = views.views[view.index].depth
+    if depth is not None:
+        return is_seen_open(depth, doubted & (view.distance_px < 0).cpu().numpy())
+    shared = any(_share(silhouettes, *pair, cell) > SHARED for other in doubts if other is not doubt
+                 for pair in ((doubt, other), (other, doubt)))
+    return is_opening(silhouettes, doubt.position, views.views[view.index].image, doubted, hull_points, cell, shared)
+
+
+def _share(silhouettes: Silhouettes, one: _Contradiction, other: _Contradiction, cell: float) -> float:
+    """The part of what `one` carves that the other view carves as well."""
+    depth, sees, _, _ = view_depth(silhouettes.views[other.position], one.points, 0.0)
+    return float((sees & (depth < -0.7 * cell)).float().mean())
 
 
 def _silence(view: Silhouette, carved: torch.Tensor, hull_points: torch.Tensor, cell: float

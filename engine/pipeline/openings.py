@@ -1,7 +1,8 @@
-"""Tell a true opening, which one view alone happens to look through, from a mask that is wrong.
+"""Tell a true opening, which one view or two happen to look through, from a mask that is wrong.
 
-Both take something deep inside what all other views leave. A true one (between the legs of a chair, say) is joined to
-the outside in its picture, shows the background's colours, and takes nothing that another view shows as object.
+Both take something deep inside what all other views leave. A true one is open by the view's depth, where it has that;
+else it shows the background's colours, takes nothing that another view shows as object, and is joined to the outside in
+its picture (between the legs of a chair, say) or looked through by a second view as well (a bore).
 """
 from __future__ import annotations
 
@@ -16,23 +17,35 @@ JOINED = 0.9  # of the doubted pixels: joined to the background around the objec
 CLEAR_PX = 3  # around outlines, where pixels mix both sides
 BINS = 12  # per colour channel
 MIN_SAMPLES = 30  # pixels of background and of object that a colour model needs
+OPEN = 0.9  # of the doubted pixels: without a surface, by the depth
 UNCOVERED = 2e-3  # of the object's picture in another view: more than rounding can uncover
 
 
 def is_opening(silhouettes: Silhouettes, position: int, image: np.ndarray, doubted: np.ndarray,
-               hull_points: torch.Tensor, cell: float) -> bool:
+               hull_points: torch.Tensor, cell: float, shared: bool = False) -> bool:
     """Whether view `position` is to be believed where it sees through what the others take for object.
 
     image: (H, W, 3) uint8, that view's picture at any size. doubted: (h, w) bool, at the size of its distance_px.
     hull_points: (N, 3) float32, inside the hull without this view. cell: world units, spacing of those points.
+    shared: another view that is doubted sees through the same place.
     Where the colours say nothing either way, it is no opening. Source: own.
     """
     view = silhouettes.views[position]
     outside = (view.distance_px < 0).cpu().numpy()
     doubted = doubted & outside
-    if not doubted.any() or (doubted & _around_the_object(outside)).sum() < JOINED * doubted.sum():
+    if not doubted.any():
+        return False
+    if not shared and (doubted & _around_the_object(outside)).sum() < JOINED * doubted.sum():
         return False
     return _looks_like_background(view, image, doubted) and _covers_the_others(silhouettes, position, hull_points, cell)
+
+
+def is_seen_open(depth: np.ndarray, doubted: np.ndarray) -> bool:
+    """Whether a view's depth shows nothing where it is doubted. depth: (H, W) float32, not finite = nothing there.
+    doubted: (h, w) bool, the same picture at any size."""
+    height, width = doubted.shape
+    open_there = cv2.resize((~np.isfinite(depth)).astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
+    return bool(doubted.any()) and float(open_there[doubted].mean()) > OPEN
 
 
 def _around_the_object(outside: np.ndarray) -> np.ndarray:

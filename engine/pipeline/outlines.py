@@ -18,6 +18,7 @@ import torch
 from scipy.sparse import csr_array, diags_array
 
 from ..render import depth_map
+from .lookup import read_pixels
 from .manifold import mean_edge
 from .normals import face_normals, vertex_normals
 from .progress import Stage
@@ -169,19 +170,11 @@ def _departure_in_view(mesh: Mesh, normal: np.ndarray, centre: np.ndarray, outli
     rim, x, y, distance = rim[framed], x[framed], y[framed], seen[framed, 2]
     own = _signed_distance(np.isfinite(depth_map(mesh, camera, device).cpu().numpy()))
     # own distance is taken off: a polygon's rim zigzags, and pixels are coarse, alike for both
-    here = _read(own, x, y)
-    away = _read(outline.inside, x, y) - here
+    here = read_pixels(own, x, y)
+    away = read_pixels(outline.inside, x, y) - here
     used = (np.abs(away) < max(LEAST_REACH_PX, REACH * max(own.shape))) & (here < ON_OUTLINE_PX)
     used &= outline.known[y.astype(int), x.astype(int)]
     return rim[used], (away * distance / camera.fx)[used]
-
-
-def _read(image: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Bilinear at pixel coordinates (centres at +0.5), (N,)."""
-    if not len(x):
-        return np.zeros(0, np.float32)
-    return cv2.remap(image, (x - 0.5).astype(np.float32)[:, None], (y - 0.5).astype(np.float32)[:, None],
-                     cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[:, 0]
 
 
 def _shared(step: np.ndarray, average: csr_array) -> np.ndarray:

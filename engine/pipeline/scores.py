@@ -18,6 +18,7 @@ from .atlas import merged_corners
 from .bake import BRIGHTER, DARKER, SHARPNESS, srgb_bytes
 from .cameras import resize_camera
 from .delight import ViewLight
+from .lookup import read_pixels
 from .normals import vertex_normals
 from .progress import Stage
 from .trust import stack_views
@@ -98,9 +99,7 @@ def score_texture(textured: TexturedMesh, judges: Judges, device: torch.device, 
         uv = interpolate_at(face, weights, torch.from_numpy(split).to(device), torch.from_numpy(uvs).to(device))
         u, v = uv.cpu().numpy().T
         drawn = np.zeros((*covered.shape, 3), np.float32)
-        if len(u):
-            drawn[covered] = cv2.remap(textured.base_color, (u * width - 0.5)[None], ((1 - v) * height - 0.5)[None],
-                                       cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0] / 255
+        drawn[covered] = read_pixels(textured.base_color, u * width, (1 - v) * height) / 255
         drawn = in_moving_light(drawn, textured.mesh, light, view.camera, device)
         photo = view.image.astype(np.float32) / 255
         drawn = exposed_like(drawn, photo, covered & (mask.values > 0.5))

@@ -179,6 +179,51 @@ def test_a_gap_that_only_one_mask_has_is_no_opening(kept, joined):
     assert any("05.png" in text for text in warnings)
 
 
+def bored_block_views(along: int, with_depth: bool = False) -> tuple[ViewSet, list[Mask]]:
+    """A thick slab with a bore through it, grey before black. Sixteen views see it filled, `along` look through."""
+    places = [(math.radians(22.5 * number), math.radians((10, 40, -25, -50)[number % 4])) for number in range(16)]
+    places += [(math.radians(130 * number), math.radians(83)) for number in range(along)]
+    slab = np.array([[x, y, z] for x in (-1, 1) for y in (-0.8, 0.8) for z in (-0.45, 0.45)])
+    turn = np.linspace(0, 2 * math.pi, 48, endpoint=False)
+    rims = [np.stack([0.17 * np.cos(turn), 0.17 * np.sin(turn), np.full(48, z)], 1) for z in (-0.45, 0.45)]
+    views, masks = [], []
+    for number, (round_, up) in enumerate(places):
+        place = 4 * np.array([math.cos(round_) * math.cos(up), math.sin(round_) * math.cos(up), math.sin(up)])
+        camera = Camera(200, 200, 320, 320, 100, 100, look_at(place, (0.0, 0.0, 0.0)))
+
+        def drawn(corners: np.ndarray, camera: Camera = camera) -> np.ndarray:
+            picture = np.zeros((800, 800), np.uint8)
+            outline = cv2.convexHull(np.round(4 * project(camera, corners)[0]).astype(np.int32))
+            return cv2.fillConvexPoly(picture, outline, 255)
+
+        shown = drawn(slab) & ~(drawn(rims[0]) & drawn(rims[1]))
+        alpha = cv2.resize(shown, (200, 200), interpolation=cv2.INTER_AREA)
+        depth = np.where(alpha > 0, np.float32(4), np.float32(np.inf)) if with_depth else None
+        image = np.repeat((alpha > 0)[..., None] * np.uint8(180), 3, axis=2)
+        views.append(View(f"{number:02d}.png", camera, image, alpha, depth=depth))
+        masks.append(Mask(alpha.astype(np.float32) / 255, "alpha", 1.0))
+    return ViewSet(tuple(views)), masks
+
+
+@pytest.mark.parametrize(("along", "with_depth"), [(2, False), (2, True), (1, True)])
+def test_a_bore_that_few_views_look_along_stays_open(along, with_depth):
+    warnings: list[str] = []
+    mesh = build(*bored_block_views(along, with_depth), warnings)
+    assert warnings == []
+    assert np.hypot(*mesh.vertices[:, :2].T).min() < 0.2   # its wall
+
+
+def test_a_hole_that_one_mask_has_stays_closed_where_the_depth_sees_a_surface():
+    views, masks = bored_block_views(1, with_depth=True)
+    filled = np.full_like(views.views[-1].depth, 4.0)
+    views = ViewSet((*views.views[:-1], dataclasses.replace(views.views[-1], depth=filled)))
+    warnings: list[str] = []
+    mesh = build(views, masks, warnings)
+    assert any("16.png" in text for text in warnings)
+    in_the_middle = np.abs(mesh.vertices[:, 2]) < 0.4
+    assert np.hypot(*mesh.vertices[in_the_middle, :2].T).min() > 0.6
+
+
 def test_outside_its_frame_a_view_says_nothing():
     cameras = cameras_around(12)
     close = [Camera(60, 60, 520.0, 520.0, 30, 30, look_at(c.centre, (0.7, 0.3, 0.2))) for c in cameras[:5]]

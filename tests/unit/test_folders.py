@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from slipcast.bridge.errors import BadFolder
-from slipcast.bridge.folders import collect_view_folder, find_view_folders
+from slipcast.bridge.folders import collect_view_folder, find_pictures, find_view_folders, is_view_folder, mask_beside
 
 
 def put(folder: Path, *names: str) -> None:
@@ -207,3 +207,23 @@ def test_find_view_folders_lists_direct_children_by_name(tmp_path: Path):
     assert find_view_folders(tmp_path) == [tmp_path / "a", tmp_path / "b", tmp_path / "c"]
     with pytest.raises(BadFolder):
         find_view_folders(tmp_path / "away")
+
+
+# --- single pictures -------------------------------------------------------------------------------------------------
+def test_pictures_of_a_folder_are_those_that_lie_in_it_itself(tmp_path: Path):
+    put(tmp_path, "b.PNG", "a.jpeg", "c.webp", ".d.png", "e.exr", "notes.txt", "in/f.png")
+    (tmp_path / "folder.png").mkdir()
+    assert [path.name for path in find_pictures(tmp_path)] == ["a.jpeg", "b.PNG", "c.webp"]
+    assert not is_view_folder(tmp_path)
+    put_transforms(tmp_path, "a")
+    assert is_view_folder(tmp_path)
+
+
+def test_the_mask_of_a_picture_is_the_painted_one_then_the_one_with_its_full_name(tmp_path: Path):
+    put(tmp_path, "a.png", "masks/a.png")
+    assert mask_beside(tmp_path / "a.png") == tmp_path / "masks" / "a.png"
+    put(tmp_path, "masks/a.png.png")
+    assert mask_beside(tmp_path / "a.png") == tmp_path / "masks" / "a.png.png"
+    put(tmp_path, "slipcast_masks/a.png.png")
+    assert mask_beside(tmp_path / "a.png") == tmp_path / "slipcast_masks" / "a.png.png"
+    assert mask_beside(tmp_path / "b.png") is None

@@ -107,7 +107,6 @@ def test_no_folder_at_all_says_so():
 
 
 def test_engine_killed_in_the_middle_is_told_of_and_generate_starts_another(tmp_path):
-    before = _names()
     killer = threading.Thread(target=lambda: (_sleep_until_running(), os.kill(_pid(), signal.SIGKILL)))
     killer.start()
     with pytest.raises(RuntimeError) as caught:
@@ -115,7 +114,9 @@ def test_engine_killed_in_the_middle_is_told_of_and_generate_starts_another(tmp_
     killer.join()
     assert "The engine stopped while it worked on skull (it was ended by signal 9" in str(caught.value)
     assert "Press Generate to start it again" in str(caught.value)
-    assert _names() == before and pump.session().engine == "failed" and not pump.session().busy
+    # what was shown of the mesh until then is kept, and told; nothing else is new
+    assert [thing.name for thing in bpy.data.objects] == ([pump.session().kept] if pump.session().kept else [])
+    assert pump.session().engine == "failed" and not pump.session().busy
     started = time.monotonic()
     assert bpy.ops.slipcast.generate(folder=str(tmp_path / "skull"), seed=QUICK) == {"FINISHED"}
     assert time.monotonic() - started < 15  # it did not do the 30 s of the killed job first
@@ -239,6 +240,30 @@ def test_batch_goes_on_after_a_bad_folder_and_reports(tmp_path, capsys):
 def test_batch_of_good_folders_ends_with_0(tmp_path):
     view_folder(tmp_path / "in" / "cup")
     assert cli.batch([str(tmp_path / "in"), "-o", str(tmp_path / "out")]) == 0
+
+
+def test_batch_makes_a_mesh_of_each_picture_too_with_the_options_of_its_method(tmp_path, capsys):
+    view_folder(tmp_path / "in" / "cup")
+    for name in ("cup.png", "pear.png", "pear.jpg", "masks/pear.png", ".hidden.png", "notes.txt"):
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(name.encode())
+    out = tmp_path / "out"
+    assert cli.batch([str(tmp_path / "in"), "-o", str(out), "--quality", "draft", "--model", "silhouette",
+                      "--face-budget", "900", "--no-project-image"]) == 0
+    report = json.loads((out / "report.json").read_text())
+    views, *pictures = report["results"]
+    assert views["method"] == "views" and views["settings"]["quality"] == "draft" and "model" not in views["settings"]
+    assert [Path(entry["picture"]).name for entry in pictures] == ["cup.png", "pear.jpg", "pear.png"]
+    for entry in pictures:
+        assert (entry["method"], entry["settings"]["model"], entry["settings"]["project_image"]) == \
+            ("image", "silhouette", False)
+        assert entry["settings"]["face_budget"] == 900 == views["settings"]["face_budget"]
+    assert sorted(path.name for path in out.glob("*.glb")) == \
+        ["cup.glb", "cup_png.glb", "pear_jpg.glb", "pear_png.glb"]
+    assert report["settings"] == {"quality": "draft", "model": "silhouette", "face_budget": 900, "project_image": False}
+    for place, words in ((tmp_path / "in" / "cup", "is a view folder itself"), (out / "none", "is not a folder")):
+        assert cli.batch([str(place), "-o", str(out)]) == 2 and words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("argv", [

@@ -29,7 +29,9 @@ def _traces() -> dict[str, object]:
                 for handler in getattr(bpy.app.handlers, name) if "slipcast" in getattr(handler, "__module__", "")]
     properties = [f"{kind.__name__}.{name}" for kind in (bpy.types.Scene, bpy.types.WindowManager, bpy.types.Object)
                   for name in kind.bl_rna.properties.keys() if "slipcast" in name.lower()]
-    return {"classes": classes, "handlers": handlers, "properties": properties,
+    drawn = [f"{kind}.{draw.__name__}" for kind in ("VIEW3D_MT_object", "STATUSBAR_HT_header")
+             for draw in getattr(getattr(bpy.types, kind).draw, "_draw_funcs", ()) if "slipcast" in draw.__module__]
+    return {"classes": classes, "handlers": handlers, "properties": properties, "drawn": drawn,
             "operators": [name for name in OPERATORS if _is_operator(name)],
             "timer": bpy.app.timers.is_registered(pump._tick), "command": cli._handle is not None,
             "session": pump._session is not None}
@@ -43,6 +45,14 @@ def test_all_operators_and_properties_are_there():
         (given.quality, given.face_budget, str(given.texture_px))
     assert asked.bl_rna.properties["face_budget"].hard_max == 200_000
     assert "Largest number of triangles" in asked.bl_rna.properties["face_budget"].description
+
+
+def test_what_the_menu_offers_exists():
+    from bl_ext.user_default.slipcast.addon.panels import menu
+
+    offered = [name for group in (menu.GENERATE, menu.RUNNING, menu.REFINE, menu.TWEAK) for name, _ in group]
+    assert len(offered) > 10
+    assert [name for name in offered if not _is_operator(name.partition(".")[2])] == []
 
 
 def test_pyzmq_comes_from_the_wheel_in_the_zip():
@@ -63,9 +73,10 @@ def test_pyzmq_comes_from_the_wheel_in_the_zip():
 
 def test_registering_three_times_leaves_nothing_behind():
     before = _traces()
+    assert before["drawn"] == ["VIEW3D_MT_object._draw_entry", "STATUSBAR_HT_header._draw_status"]
     assert before["classes"] and "Scene.slipcast" in before["properties"] and before["command"]
-    empty = {"classes": [], "handlers": [], "properties": [], "operators": [], "timer": False, "command": False,
-             "session": False}
+    empty = {"classes": [], "handlers": [], "properties": [], "drawn": [], "operators": [], "timer": False,
+             "command": False, "session": False}
     for _ in range(3):
         slipcast.unregister()
         assert _traces() == empty

@@ -76,7 +76,8 @@ def land(source, moved, faces=None, uvs=None) -> tuple[bpy.types.Object, tuple[s
     placement = Placement(source.object_name, in_place=True)
     landing = SceneLanding()
     name = landing.land(prepare_result(result(moved, faces, uvs), placement),
-                        GenerateRequest(None, None, placement, bpy.context.scene.name, "refine", {}, source))
+                        GenerateRequest(None, None, placement, bpy.context.scene.name, method="refine",
+                                        refined=source))
     bpy.context.view_layer.update()
     return bpy.data.objects[name], landing.notes
 
@@ -311,7 +312,7 @@ class Played:
         self.client.submit = self._submit
         pump.open_session(Session(FakeProcess, lambda connection: self.client, SceneLanding(), pump.live_mesh()))
 
-    def _submit(self, method, settings, inputs, job=None) -> str:
+    def _submit(self, method, settings, inputs, job=None, label=None) -> str:
         self.method, self.settings = method, settings
         self.sent = {label: held if isinstance(held, bytes) else held.read_bytes() for label, held in inputs.items()}
         if "mesh.npz" in self.sent:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from array import array
 from types import SimpleNamespace
 
 QUICK, SLOW, BAD_MASKS, STREAM, DIE = 0, 1, 2, 3, 4
@@ -29,12 +30,13 @@ def run(method, settings, files, link, device):
 
     seed = settings["seed"]
     steps, vertices = {SLOW: (600, 3), STREAM: (160, 60_000)}.get(seed, (4, 3))
+    faces = array("i", [0, 1, 2] * vertices).tobytes()
     started = time.perf_counter()
     for done in range(steps + 1):
         link.report(SimpleNamespace(stage="hull", index=3, count=9, done=done, total=steps, unit="views",
                                     stage_seconds=time.perf_counter() - started, loss=None,
                                     seconds_left=None))
-        link.preview(lambda: [("f4", (vertices, 3), bytes(12 * vertices)), ("i4", (vertices, 3), bytes(12 * vertices))])
+        link.preview(lambda: [("f4", (vertices, 3), bytes(12 * vertices)), ("i4", (vertices, 3), faces)])
         if link.is_cancelled():
             raise Cancelled("Cancelled during hull.")
         if seed == BAD_MASKS:
@@ -42,14 +44,23 @@ def run(method, settings, files, link, device):
         if seed == DIE:
             os._exit(7)
         time.sleep(0.05 if seed == SLOW else 0.02)
-    return outputs(), {"method": method, "device": device, "seconds": 0.1, "stages": [["hull", 0.1]], "vertices": 4,
+    facts = {"mask_source": "centre", "mask_confidence": 0.3} if method == "image" else {}
+    made = [*outputs(), *(picture_outputs(files) if method == "image" else ())]
+    return made, {**facts, "method": method, "device": device, "seconds": 0.1, "stages": [["hull", 0.1]], "vertices": 4,
                        "faces": 4, "warnings": []}
+
+
+def picture_outputs(files):
+    """What belongs to one picture; the mask is the one that was sent, or a part of nothing."""
+    from slipcast.engine.worker import Output
+
+    mask = files["mask"].read_bytes() if "mask" in files else files["image"].read_bytes()
+    return [Output("mask", "image/png", mask), Output("cutout", "image/png", files["image"].read_bytes())]
 
 
 def outputs():
     """A tetrahedron, every corner with the same texture, 1 x 1 px."""
     import base64
-    from array import array
 
     from slipcast.engine.worker import Output
 

@@ -1,0 +1,64 @@
+"""Pictures that are dropped onto the viewport, and Slipcast in the menu Add: ways in that need no panel."""
+from __future__ import annotations
+
+from typing import Any
+
+import bpy
+from bpy.types import Menu
+
+from ..bridge.folders import PICTURE_SUFFIXES
+
+# Blender 4.1 brought them; the extension's least Blender is 4.2, but a build may go without
+HAS_FILE_HANDLERS = hasattr(bpy.types, "FileHandler")
+
+
+class SLIPCAST_MT_add(Menu):
+    """Make a mesh: also found by the search for menu entries (F3)"""
+
+    bl_idname = "SLIPCAST_MT_add"
+    bl_label = "Slipcast"
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout = self.layout
+        layout.operator_context = "INVOKE_DEFAULT"
+        layout.operator("slipcast.generate_from_picture", text="Mesh from Picture...", icon="IMAGE_DATA")
+        layout.operator("slipcast.generate", text="Mesh from Views", icon="MESH_MONKEY")
+
+
+def draw_in_add_menu(menu: Menu, context: bpy.types.Context) -> None:
+    """Slipcast's entry at the end of the viewport's menu Add."""
+    if context.mode == "OBJECT":
+        menu.layout.separator()
+        menu.layout.menu(SLIPCAST_MT_add.bl_idname, icon="MESH_MONKEY")
+
+
+def _handler() -> tuple[type, ...]:
+    if not HAS_FILE_HANDLERS:
+        return ()
+
+    class SLIPCAST_FH_picture(bpy.types.FileHandler):
+        bl_idname = "SLIPCAST_FH_picture"
+        bl_label = "Mesh from Picture (Slipcast)"
+        bl_import_operator = "slipcast.generate_from_picture"
+        bl_file_extensions = ";".join(PICTURE_SUFFIXES)
+
+        @classmethod
+        def poll_drop(cls, context: bpy.types.Context) -> bool:
+            return context.area is not None and context.area.type == "VIEW_3D"
+
+    return (SLIPCAST_FH_picture,)
+
+
+CLASSES: tuple[Any, ...] = (SLIPCAST_MT_add, *_handler())
+
+
+def register() -> None:
+    for made in CLASSES:
+        bpy.utils.register_class(made)
+    bpy.types.VIEW3D_MT_add.append(draw_in_add_menu)  # type: ignore[attr-defined]
+
+
+def unregister() -> None:
+    bpy.types.VIEW3D_MT_add.remove(draw_in_add_menu)  # type: ignore[attr-defined]
+    for made in reversed(CLASSES):
+        bpy.utils.unregister_class(made)
