@@ -40,6 +40,8 @@ class ViewsSettings:
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
     normal_map: bool = _knob(True, "Where simplifying took relief away, keep it as a normal map",
                              label="Normal Map")
+    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
+                             label="Even Light")
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
 
 
@@ -65,6 +67,8 @@ class RefineMeshSettings:
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
     normal_map: bool = _knob(True, "Where simplifying took relief away, keep it as a normal map",
                              label="Normal Map")
+    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
+                             label="Even Light")
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
 
 
@@ -76,6 +80,8 @@ class BakeSettings:
                          label="Quality", choices=QUALITIES)
     texture_px: int = _knob(2048, "Width and height of the base colour texture",
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
+                             label="Even Light")
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,11 @@ class Baked:
     base_color: np.ndarray
     light: ViewLight
 
+    @property
+    def facts(self) -> dict[str, bool]:
+        """For the summary of a job: whether a light that moved with the camera is out of the texture."""
+        return {"light_evened": self.light.moves}
+
 
 def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
                     stage: Stage, fit: TextureSettings | None = None) -> np.ndarray:

@@ -182,7 +182,8 @@ def _level_and_span(logs: torch.Tensor, weight: torch.Tensor) -> tuple[float, tu
 def _solve(light: torch.Tensor, base: torch.Tensor, basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """(3 V + K,), and what that leaves unexplained, (N, V, 3).
 
-    Minimises sum w (light - gain - basis . turning - point)^2, with w as `base`. light, base: (N, V, 3), basis: (N, V, K).
+    Minimises sum w (light - gain - basis . turning - point)^2, with w as `base`.
+    light, base: (N, V, 3). basis: (N, V, K).
     """
     views, count = base.shape[1], basis.shape[-1]
     found = torch.zeros(3 * views + count, dtype=torch.float64, device=light.device)

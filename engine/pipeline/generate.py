@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from ...bridge.settings import ViewsSettings
-from .bake import bake_base_color
+from .bake import bake_texture
 from .finish import finish_mesh, reduce_faces
 from .hull import visual_hull
 from .images import load_views
@@ -63,10 +63,10 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
     with run.stage("unwrap") as stage:
         uv_mesh = unwrap_mesh(mesh, UnwrapSettings(texture_px=settings.texture_px), stage)
     with run.stage("bake") as stage:
-        base_color = bake_base_color(uv_mesh, views, masks, settings.texture_px, place, stage,
-                                     texture_preset(settings.quality))
+        baked = bake_texture(uv_mesh, views, masks, settings.texture_px, place, stage,
+                             texture_preset(settings.quality, settings.even_light))
         relief = settings.normal_map and worth_a_normal_map(fine, mesh)
         normal_map = bake_normal_map(uv_mesh, fine, settings.texture_px, place, stage) if relief else None
     cameras = tuple((view.name, view.camera) for view in views.views)
-    return PipelineResult(TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, base_color, normal_map), cameras, str(place),
-                          tuple(run.times), tuple(run.warnings))
+    textured = TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color, normal_map)
+    return PipelineResult(textured, cameras, str(place), tuple(run.times), tuple(run.warnings), facts=baked.facts)

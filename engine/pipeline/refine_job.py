@@ -82,7 +82,7 @@ def refine_from_views(files: Mapping[str, Path], settings: RefineMeshSettings, r
         uv_mesh = _with_coordinates(mesh, job.given.corner_uvs, settings, stage)
     with run.stage("bake") as stage:
         baked = bake_texture(uv_mesh, job.fitted, job.masks, settings.texture_px, place, stage,
-                             texture_preset(settings.quality))
+                             texture_preset(settings.quality, settings.even_light))
         relief = settings.normal_map and worth_a_normal_map(fine, mesh)
         normal_map = bake_normal_map(uv_mesh, fine, settings.texture_px, place, stage) if relief else None
     textured = TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color, normal_map)
@@ -91,7 +91,8 @@ def refine_from_views(files: Mapping[str, Path], settings: RefineMeshSettings, r
         with run.stage("score", unit="views") as stage:
             scores = _scores(job.given.mesh, textured, baked.light, job.judges, place, stage)
     cameras = tuple((view.name, view.camera) for view in job.everything.views)
-    return PipelineResult(textured, cameras, str(place), tuple(run.times), tuple(run.warnings), scores)
+    return PipelineResult(textured, cameras, str(place), tuple(run.times), tuple(run.warnings), scores,
+                          facts=baked.facts)
 
 
 def mesh_label(suffix: str) -> str:

@@ -6,6 +6,7 @@ times the light of its view. Pixels that are brighter than the surface can be (h
 """
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Sequence
@@ -63,11 +64,11 @@ TEXTURE_PRESETS: dict[str, TextureSettings] = {
 }
 
 
-def texture_preset(quality: str) -> TextureSettings:
+def texture_preset(quality: str, moving_light: bool = True) -> TextureSettings:
     """The row of a quality name. Raises BadSettings for a name that is not in the table."""
     if quality not in TEXTURE_PRESETS:
         raise BadSettings(f"There is no quality called {quality!r}.", f"Choose one of {', '.join(TEXTURE_PRESETS)}.")
-    return TEXTURE_PRESETS[quality]
+    return dataclasses.replace(TEXTURE_PRESETS[quality], moving_light=moving_light)
 
 
 def judges_among(views: int) -> tuple[int, ...]:
@@ -103,6 +104,10 @@ def fit_texture(projected: Projected, uv_mesh: UvMesh, cameras: Sequence[Camera]
     Source: steps after SIRT (Gregor and Benson 2008): each texel's pull is divided by all that pulls on it, so there is
     no rate to choose.
     """
+    if stage.is_enough:
+        stage.cut_short()
+        stage.total -= rounds_of(settings, len(cameras))
+        return projected.texels
     device = stack.pose.device
     watch = Watch(settings.seconds, device)
     views = _Views(uv_mesh, cameras, stack, favour, moving, light, int(projected.covered.sum()), stage)
@@ -217,7 +222,9 @@ class _Fit:
         mean = torch.stack(own).mean(0)
         faith = FAITH * (mean[mean > 0].median() if bool((mean > 0).any()) else mean.new_tensor(1.0))
         for round_ in range(rounds):
-            if watch.over:
+            if self._stage.is_enough:
+                self._stage.cut_short()
+            if watch.over or self._stage.is_enough:
                 return
             rate = LAST_STEP ** (round_ / max(1, rounds - 1))
             for chosen, weights in zip(steps, own):

@@ -232,6 +232,17 @@ def test_no_time_leaves_the_projection():
     assert stage.done == stage.total
 
 
+@pytest.mark.parametrize("asks", [0, 3], ids=["before the fit", "in its second round"])
+def test_a_person_who_has_seen_enough_gets_the_projection_or_what_was_fitted(asks):
+    views, masks = pattern_views(10)        # all of them judge: no trial comes first
+    uv_mesh, still, asked = one_chart_a_face(ball(2)), dataclasses.replace(FAST, moving_light=False), []
+    stage = make_stage([], is_enough=lambda: asked.append(1) or len(asked) > asks)
+    found = bake_base_color(uv_mesh, views, masks, 128, CPU, stage, still)
+    projected = bake_base_color(uv_mesh, views, masks, 128, CPU, make_stage([]))
+    assert (found == projected).all() == (asks == 0)
+    assert stage.done == stage.total and stage._run.finished_early
+
+
 def test_cancel_is_heard_during_the_fit():
     views, masks = pattern_views(16)
     asked = []
