@@ -41,6 +41,10 @@ class ViewsSettings:
                              label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
     texture_px: int = _knob(2048, "Width and height of the base colour texture",
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    normal_map: bool = _knob(True, "Where simplifying took relief away, keep it as a normal map",
+                             label="Normal Map")
+    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
+                             label="Even Light")
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
     turntable: bool = _knob(False, "Also make a turn around the result: 30 pictures and a film, shown by Reveal Files",
                             label="Turntable")
@@ -66,6 +70,10 @@ class RefineMeshSettings:
                              label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
     texture_px: int = _knob(2048, "Width and height of the base colour texture",
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    normal_map: bool = _knob(True, "Where simplifying took relief away, keep it as a normal map",
+                             label="Normal Map")
+    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
+                             label="Even Light")
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
 
 
@@ -77,6 +85,8 @@ class BakeSettings:
                          label="Quality", choices=QUALITIES)
     texture_px: int = _knob(2048, "Width and height of the base colour texture",
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
+                             label="Even Light")
 
 
 @dataclass(frozen=True)

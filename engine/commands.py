@@ -221,10 +221,13 @@ def run_and_write(arguments: argparse.Namespace, stop: Stop, job: Job) -> int:
     seconds = time.perf_counter() - started
     display.say(f"{len(result.textured.mesh.faces):,} faces in {seconds:.1f} s on {label}: "
                 + ", ".join(str(file) for file in written))
+    if result.facts.get("light_evened"):
+        display.say("A light that moved with the camera was taken out of the texture (--no-even-light keeps it).")
     if result.scores is not None:
         before, after = result.scores.before, result.scores.after
         display.say(f"On {len(result.scores.views)} views left out: outlines overlap by {before.iou:.3f} before, "
-                    f"{after.iou:.3f} after; colours {before.psnr_db:.1f} dB before, {after.psnr_db:.1f} dB after.")
+                    f"{after.iou:.3f} after; colours {before.psnr_db:.1f} dB before, {after.psnr_db:.1f} dB after, "
+                    f"{result.scores.texture_psnr_db:.1f} dB with the texture in their light.")
     if arguments.json:
         sys.stdout.write(json.dumps(_summary(job.method, result, label, seconds, written)) + "\n")
     return 0

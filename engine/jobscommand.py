@@ -21,7 +21,7 @@ from .contactsheet import PICTURES, Card, contact_sheet, facts, when
 from .history import History, StoredHistory, find_job, open_history
 
 _OWN_SUFFIXES = (".glb", ".obj", ".stl", ".ply")
-MESH = ("vertices", "faces", "corner_uvs", "base_color")
+MESH = ("vertices", "faces", "corner_uvs", "base_color", "normal_map")
 _JOB_HELP = "the first digits of its id, as `jobs list` shows it, or last"
 
 

@@ -204,8 +204,9 @@ def pack_result(result: PipelineResult) -> list[Output]:
     cameras = [_describe_camera(name, camera) for name, camera in result.cameras]
     arrays = {"vertices": _array(textured.mesh.vertices, "<f4"), "faces": _array(textured.mesh.faces, "<i4"),
               "corner_uvs": _array(textured.corner_uvs, "<f4")}
+    maps = {"base_color": textured.base_color, "normal_map": textured.normal_map}
     return [*(Output(name, "array", data, dtype, shape) for name, (dtype, shape, data) in arrays.items()),
-            Output("base_color", "image/png", encode_png(textured.base_color)),
+            *(Output(name, "image/png", encode_png(image)) for name, image in maps.items() if image is not None),
             Output("cameras", "application/json", json.dumps(cameras, allow_nan=False).encode()),
             *(Output(name, "image/png", encode_png(picture)) for name, picture in result.pictures.items())]
 
@@ -221,7 +222,7 @@ def summarise(method: str, result: PipelineResult, seconds: float, finished_earl
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """PNG of (H, W), (H, W, 3) or (H, W, 4) uint8 sRGB, row 0 on top."""
+    """PNG of (H, W), (H, W, 3) or (H, W, 4) uint8, row 0 on top."""
     import cv2
 
     if image.ndim == 3:

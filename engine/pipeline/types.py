@@ -149,11 +149,15 @@ class UvMesh:
 
 @dataclass(frozen=True)
 class TexturedMesh:
-    """What a job delivers. base_color: (H, W, 3) uint8, sRGB, row 0 on top (= highest v)."""
+    """What a job delivers. base_color: (H, W, 3) uint8, sRGB, row 0 on top (= highest v).
+
+    normal_map: the same shape, linear, tangent space with green along +v (normal_map.py), or None: the mesh shows all.
+    """
 
     mesh: Mesh
     corner_uvs: np.ndarray
     base_color: np.ndarray
+    normal_map: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,8 @@ class Score:
 class Scores:
     """Of a mesh before and after its refinement, on views (their names) that it was not fitted to.
 
-    texture_psnr_db: of the result's own texture in these views.
+    texture_psnr_db: of the result's own texture in these views, in the light found in the others and with their own
+    exposures (scores.score_texture).
     """
 
     views: tuple[str, ...]

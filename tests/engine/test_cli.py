@@ -48,10 +48,12 @@ def test_generate_writes_every_file_asked_for_and_ends_with_one_line_of_json(fol
     assert [stage["name"] for stage in summary["stages"]] == list(STAGES)
     assert 0 < sum(stage["seconds"] for stage in summary["stages"]) <= summary["seconds"]
     assert 100 < summary["faces"] <= 800
-    assert [Path(file).name for file in summary["files"]] == ["ball.glb", "ball.obj", "ball.mtl", "ball.png"]
+    assert [Path(file).name for file in summary["files"]] == ["ball.glb", "ball.obj", "ball.mtl", "ball.png",
+                                                                "ball_normal.png"]
     assert all(Path(file).stat().st_size > 0 for file in summary["files"])
     assert all(name in done.stderr for name in STAGES)         # progress, in plain lines
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ball.glb", "ball.mtl", "ball.obj", "ball.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ball.glb", "ball.mtl", "ball.obj", "ball.png",
+                                                                 "ball_normal.png"]
 
 
 def main(capsys, *arguments) -> tuple[int, str, str]:
