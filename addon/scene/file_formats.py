@@ -36,18 +36,21 @@ def ply_bytes(vertices: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray) -
     return head.encode() + vertices.astype("<f4").tobytes() + rows.tobytes()
 
 
-def glb_bytes(name: str, vertices: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray, png: bytes) -> bytes:
-    """Mesh, smooth normals, texture coordinates and the base colour `png` in one file, Y up."""
+def glb_bytes(name: str, vertices: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray, png: bytes,
+              normal_png: bytes = b"") -> bytes:
+    """Mesh, smooth normals, texture coordinates, the base colour `png` and, if there is one, the tangent space normal
+    map `normal_png` (OpenGL) in one file, Y up."""
     source, uvs, index = _split_at_seams(faces, corner_uvs)
-    normals = _smooth_normals(vertices, faces)
+    normals = smooth_normals(vertices, faces)
     parts = [_y_up(vertices)[source].astype("<f4"), _y_up(normals)[source].astype("<f4"),
              np.stack([uvs[:, 0], 1 - uvs[:, 1]], -1).astype("<f4"), index.astype("<u4")]
     views, data = [], b""
     for part, target in zip(parts, (_VERTEX_BUFFER, _VERTEX_BUFFER, _VERTEX_BUFFER, _INDEX_BUFFER)):
         views.append({"buffer": 0, "byteOffset": len(data), "byteLength": part.nbytes, "target": target})
         data += part.tobytes()          # of 4 byte items: aligned by itself
-    views.append({"buffer": 0, "byteOffset": len(data), "byteLength": len(png)})
-    data += png + b"\0" * (-len(png) % 4)
+    for picture in filter(None, (png, normal_png)):
+        views.append({"buffer": 0, "byteOffset": len(data), "byteLength": len(picture)})
+        data += picture + b"\0" * (-len(picture) % 4)
     text = json.dumps(_description(name, parts, views, len(data)), separators=(",", ":")).encode()
     text += b" " * (-len(text) % 4)
     head = struct.pack("<4sII", b"glTF", 2, 28 + len(text) + len(data))
@@ -59,13 +62,16 @@ def _description(name: str, parts: list[np.ndarray], views: list[dict], length: 
     accessors = [{"bufferView": number, "componentType": _UINT if kind == "SCALAR" else _FLOAT, "type": kind,
                   "count": part.size if kind == "SCALAR" else len(part)}
                  for number, (part, kind) in enumerate(zip(parts, kinds))]
+    material: dict = {"name": name, "pbrMetallicRoughness": {
+        "baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}}
+    if len(views) > 5:
+        material["normalTexture"] = {"index": 1}
     accessors[0] |= {"min": parts[0].min(0).tolist(), "max": parts[0].max(0).tolist()}
     return {"asset": {"version": "2.0", "generator": "Slipcast"}, "scene": 0, "scenes": [{"nodes": [0]}],
             "nodes": [{"mesh": 0, "name": name}], "buffers": [{"byteLength": length}], "bufferViews": views,
-            "accessors": accessors, "images": [{"bufferView": 4, "mimeType": "image/png"}],
-            "textures": [{"source": 0}],
-            "materials": [{"name": name, "pbrMetallicRoughness": {
-                "baseColorTexture": {"index": 0}, "metallicFactor": 0.0, "roughnessFactor": ROUGHNESS}}],
+            "accessors": accessors,
+            "images": [{"bufferView": number, "mimeType": "image/png"} for number in range(4, len(views))],
+            "textures": [{"source": number} for number in range(len(views) - 4)], "materials": [material],
             "meshes": [{"name": name, "primitives": [{
                 "attributes": {"POSITION": 0, "NORMAL": 1, "TEXCOORD_0": 2}, "indices": 3, "material": 0}]}]}
 
@@ -79,7 +85,7 @@ def _split_at_seams(faces: np.ndarray, corner_uvs: np.ndarray) -> tuple[np.ndarr
     return faces.ravel()[first], uvs[first], index.reshape(-1, 3)
 
 
-def _smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+def smooth_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """(V, 3) unit, of the faces around each vertex by their areas."""
     corners = vertices[faces].astype(np.float64)
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]).repeat(3, axis=0)

@@ -11,7 +11,7 @@ import numpy as np
 from ...bridge.errors import BadOutput
 from ...bridge.events import Result
 from ...bridge.filenames import file_name, result_folder_name
-from .file_formats import glb_bytes, ply_bytes, stl_bytes
+from .file_formats import glb_bytes, ply_bytes, smooth_normals, stl_bytes
 from .results import Placement, prepare_result
 
 SUFFIXES = {"image/png": ".png", "application/json": ".json", "video/mp4": ".mp4"}
@@ -34,7 +34,8 @@ def write_result(folder: Path, result: Result) -> Path:
     files: dict[str, bytes] = {f"{name}.obj": obj_text(name, vertices, prepared.faces, prepared.corner_uvs),
                                f"{name}.png": prepared.base_color_png,
                                f"{name}.glb": glb_bytes(name, vertices, prepared.faces, prepared.corner_uvs,
-                                                        prepared.base_color_png),
+                                                        prepared.base_color_png,
+                                                        bytes(result.data.get("normal_map", b""))),
                                f"{name}.stl": stl_bytes(vertices, prepared.faces),
                                f"{name}.ply": ply_bytes(vertices, prepared.faces, prepared.corner_uvs)}
     files[f"{name}.mtl"] = _mtl_text(name, "normal_map" in result.data)
@@ -55,9 +56,10 @@ def obj_text(name: str, vertices: np.ndarray, faces: np.ndarray, corner_uvs: np.
     out.write(f"mtllib {name}.mtl\no {name}\n".encode())
     np.savetxt(out, vertices[:, [0, 2, 1]] * [1.0, 1.0, -1.0], fmt="v %.7g %.7g %.7g")
     np.savetxt(out, corner_uvs.reshape(-1, 2), fmt="vt %.7g %.7g")
-    out.write(f"usemtl {name}\n".encode())
+    np.savetxt(out, smooth_normals(vertices, faces)[:, [0, 2, 1]] * [1.0, 1.0, -1.0], fmt="vn %.5f %.5f %.5f")
+    out.write(f"usemtl {name}\ns 1\n".encode())
     corners = np.arange(1, 3 * len(faces) + 1).reshape(-1, 3)
-    np.savetxt(out, np.stack([faces + 1, corners], -1).reshape(-1, 6), fmt="f %d/%d %d/%d %d/%d")
+    np.savetxt(out, np.stack([faces + 1, corners, faces + 1], -1).reshape(-1, 9), fmt="f %d/%d/%d %d/%d/%d %d/%d/%d")
     return out.getvalue()
 
 

@@ -12,6 +12,7 @@ from bl_ext.user_default.slipcast.addon.history import HistoryDesk, differing_se
 from bl_ext.user_default.slipcast.addon.job import GenerateRequest
 from bl_ext.user_default.slipcast.addon.operators.history import AGAIN, show_settings
 from bl_ext.user_default.slipcast.addon.panels.history import job_lines
+from bl_ext.user_default.slipcast.addon.scene.files import write_result
 from bl_ext.user_default.slipcast.addon.scene.results import Placement
 from bl_ext.user_default.slipcast.bridge.errors import Cancelled, Conflict
 from bl_ext.user_default.slipcast.bridge.events import Fetched, JobsListed, TurnedDown
@@ -20,7 +21,7 @@ from bl_ext.user_default.slipcast.bridge.settings import METHODS, ViewsSettings
 from fake_engine import BAD_MASKS, QUICK, SLOW
 from fakes import fake_session, view_folder
 from played import engine_pid, played_engine, restart_addon, wait
-from shapes import result
+from shapes import grid, png, result
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the played engine is started through a shell script")
 
@@ -162,6 +163,20 @@ def test_reveal_writes_a_mesh_that_blender_reads_where_it_was_with_its_settings_
         if suffix in ("obj", "glb"):
             uvs = {tuple(round(value, 5) for value in corner.uv) for corner in read.data.uv_layers[0].data}
             assert uvs == {(0.1, 0.1), (0.9, 0.1), (0.1, 0.9)} and read.data.materials[0].node_tree.nodes
+
+
+def test_a_normal_map_goes_into_the_files_that_can_hold_one(tmp_path):
+    held = result("c" * 32, normal_map=png(np.full((4, 4, 3), (128, 128, 255), np.uint8)))
+    place = write_result(tmp_path, held)
+    bpy.ops.import_scene.gltf(filepath=str(next(place.glob("*.glb"))))
+    [made] = [thing for thing in bpy.data.objects if thing.type == "MESH"]
+    [shader] = [node for node in made.data.materials[0].node_tree.nodes if node.type == "BSDF_PRINCIPLED"]
+    relief = shader.inputs["Normal"].links[0].from_node
+    assert relief.type == "NORMAL_MAP" and tuple(relief.inputs["Color"].links[0].from_node.image.size) == (4, 4)
+    assert "norm normal_map.png" in next(place.glob("*.mtl")).read_text() and (place / "normal_map.png").exists()
+    corners = np.array([made.matrix_world @ vertex.co for vertex in made.data.vertices])
+    assert np.allclose(np.sort(np.unique(corners.round(4), axis=0), axis=0),
+                       np.sort(np.unique(grid()[0].round(4), axis=0), axis=0), atol=2e-4)
 
 
 def test_a_result_with_a_turntable_shows_its_pictures_and_its_film(tmp_path):

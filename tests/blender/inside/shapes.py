@@ -60,8 +60,9 @@ def result(job: str = "0" * 32, n: int = 12, texture: bytes | None = None, norma
     if normal_map is not None:
         data["normal_map"] = normal_map
     shapes = {"vertices": ("f4", vertices.shape), "faces": ("i4", faces.shape), "corner_uvs": ("f4", uvs.shape)}
-    artefacts = {name: Artefact(name, "array" if name in shapes else "application/octet-stream", len(held), "0" * 64,
-                                *shapes.get(name, ("", ()))) for name, held in data.items()}
+    kinds = {**dict.fromkeys(shapes, "array"), "cameras": "application/json"}
+    artefacts = {name: Artefact(name, kinds.get(name, "image/png"), len(held), "0" * 64, *shapes.get(name, ("", ())))
+                 for name, held in data.items()}
     info = JobInfo(job, "views", "done", 5, 1, 0.0, settings={"quality": "draft", "seed": 7},
                    artefacts=tuple(artefacts.values()),
                    summary={"device": "cpu", "seconds": 1.5, "stages": [["hull", 1.0]], "warnings": ["look at view 3"]})
