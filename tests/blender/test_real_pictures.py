@@ -9,8 +9,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE_PYTHON = ROOT / ".venv" / "bin" / "python"
 COPIED = ROOT / "tests" / "data" / "pictures"
-# where the example pictures lie, if they do: two of them were copied into the project, with their licence
-EXAMPLES = ROOT.parent / "shared" / "data" / "images" / "triposr"
+# where the example pictures of TripoSR lie, if they do: two of them were copied into the project, with their licence
+EXAMPLES = Path(os.environ.get("SLIPCAST_EXAMPLE_PICTURES", ROOT.parent / "shared" / "data" / "images" / "triposr"))
 NAMES = ("chair", "flamingo", "hamburger", "horse", "iso_house", "marble", "police_woman", "poly_fox", "robot",
          "stripes", "teapot", "tiger_girl", "unicorn")
 
