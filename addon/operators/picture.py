@@ -99,7 +99,7 @@ class SLIPCAST_OT_generate_from_picture(Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         if dropped:
-            context.scene.slipcast_picture.filepath = dropped
+            show_in_panel(self, context, dropped)
             return context.window_manager.invoke_props_dialog(self, width=DIALOG_PX)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
@@ -116,6 +116,14 @@ class SLIPCAST_OT_generate_from_picture(Operator):
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         return {"FINISHED"}
+
+
+def show_in_panel(operator: Operator, context: bpy.types.Context, dropped: str) -> None:
+    """From here on the panel says what is asked: a person may choose another picture in the dialog, which shows it."""
+    context.scene.slipcast_picture.filepath = dropped  # type: ignore[attr-defined]
+    operator.files.clear()  # type: ignore[attr-defined]
+    for name in ("filepath", "directory"):
+        operator.properties.property_unset(name)  # type: ignore[attr-defined]
 
 
 def chosen_file(filepath: str, directory: str, names: Sequence[str]) -> str:

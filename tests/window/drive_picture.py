@@ -89,11 +89,14 @@ def dropped(pump) -> Iterator[None]:
     yield from press("RET")
     yield from shot("2-dialog")
     checks["in_the_panel"] = bpy.context.scene.slipcast_picture.filepath
+    other = PICTURE.with_name("other.png")          # one that the person chooses in the dialog instead
+    shutil.copyfile(PICTURE, other)
+    bpy.context.scene.slipcast_picture.filepath = str(other)
     yield from press("RET")
     yield from wait(lambda: pump.session().job is not None or pump.session().outcome, "the start of the job")
     yield from wait(lambda: pump.session().job is None, "the end of the job")
     checks["error"] = str(pump.session().error or "")
-    checks["made"] = bool(pump.session().outcome) and pump.session().outcome.object_name in bpy.data.objects
+    checks["made"] = [thing.name for thing in bpy.data.objects if "slipcast_job" in thing]
     yield from shot("3-done")
 
 

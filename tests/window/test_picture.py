@@ -43,11 +43,11 @@ def checks(real_blender):
 def test_a_dropped_picture_is_offered_to_us_shown_in_a_dialog_and_becomes_an_object(checks):
     assert checks["drop"] == "{'INTERFACE'}"         # a menu: Blender's own empty, and our mesh
     assert checks["in_the_panel"] == checks["picture"]
-    assert checks["error"] == "" and checks["made"] is True
+    assert checks["error"] == "" and checks["made"] == ["other"]
 
 
 def test_its_mask_is_shown_in_an_image_editor_ready_to_be_painted(checks):
-    assert checks["editor"] == ["PAINT", "Mask flamingo.png"]
+    assert checks["editor"] == ["PAINT", "Mask other.png"]
 
 
 def test_several_pictures_are_not_guessed_at(checks):
