@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..bridge.errors import BadImage, BadInput, BadOutput, BadSettings, BridgeError, Cancelled
 from ..bridge.folders import collect_view_folder
-from ..bridge.settings import METHODS, ImageSettings, ViewsSettings, settings_from_mapping
+from ..bridge.settings import METHODS, TURNTABLE, ImageSettings, ViewsSettings, settings_from_mapping
 from .models.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def add_shared_arguments(parser: argparse.ArgumentParser, *kinds: type) -> None:
     parser.add_argument("--turntable", type=Path, metavar="FOLDER",
                         help="write 30 pictures and a film of a turn around it")
     knobs = [knob for kind in kinds for knob in dataclasses.fields(kind)]
-    for name in dict.fromkeys(knob.name for knob in knobs):
+    for name in dict.fromkeys(knob.name for knob in knobs if knob.name != TURNTABLE):
         _add_option(parser, [knob for knob in knobs if knob.name == name])
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda:0", help="where to compute (default: auto)")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
@@ -88,7 +88,7 @@ def _add_option(parser: argparse.ArgumentParser, knobs: list[dataclasses.Field[A
 
 def settings_from_arguments(kind: type[S], arguments: argparse.Namespace) -> S:
     """Of what was given; the rest keeps its defaults. Raises BadSettings."""
-    names = [knob.name for knob in dataclasses.fields(kind)]    # type: ignore[arg-type]
+    names = [knob.name for knob in dataclasses.fields(kind) if knob.name != TURNTABLE]    # type: ignore[arg-type]
     return settings_from_mapping(kind, {name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
 
 

@@ -8,7 +8,8 @@ generate.py  generate_from_views: all of the following, strung together
 images.py    load_views       files -> ViewSet (cameras.py, colmap.py, lens.py, pointcloud.py read the rest)
 matting.py   mask_views       ViewSet -> masks (cutout.py, silhouettes.py, objectpoints.py, agreement.py)
 volume.py    working_volume   cameras and masks -> box
-hull.py      visual_hull      views, masks, box -> Field
+hull.py      visual_hull      views, masks, box -> Field (agreement.py, openings.py: masks that are wrong;
+                              depth_carving.py: hollows, where views carry depth)
 surface.py   extract_surface  Field -> Mesh
 finish.py    finish_mesh      crumbs out, face budget, closed (manifold.py)
 outlines.py  fit_outlines     hull bulges between the views: relaxed, with the same outlines

@@ -54,7 +54,8 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
         mesh = finish_mesh(mesh, max(settings.face_budget, WORKING_FACES), stage)
     run.preview(mesh)
     with run.stage("outlines", unit="rounds") as stage:
-        mesh = fit_outlines(mesh, views, masks, box, preset.outline_px, preset.outline_rounds, place, stage)
+        if not field.by_depth:   # it would fill the hollows again, as far as outlines allow
+            mesh = fit_outlines(mesh, views, masks, box, preset.outline_px, preset.outline_rounds, place, stage)
     run.preview(mesh)
     with run.stage("refine", unit="iterations") as stage:
         fine = refine_mesh(mesh, views, masks, refine_preset(settings.quality), place, stage, run.preview)

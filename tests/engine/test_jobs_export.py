@@ -66,6 +66,14 @@ def test_every_format_and_the_turntable_are_written_from_the_store(data, tmp_pat
         assert picture.size == (512, 512)
 
 
+def test_without_a_name_all_goes_into_the_jobs_own_folder(data, capsys):
+    assert main(["jobs", "export", "last", "--data", str(data)]) == 0
+    names = {path.name for path in (data / "results" / f"box {JOB[:8]}").iterdir()}
+    assert names == {*(f"box.{suffix}" for suffix in ("glb", "obj", "mtl", "png", "stl", "ply")), "turntable.mp4",
+                     *(f"turntable_{index:03}.png" for index in range(30))}
+    assert "turntable.mp4" in capsys.readouterr().out
+
+
 def test_the_sheet_shows_the_thumbnail_licence_and_seed(data, tmp_path):
     assert main(["jobs", "sheet", "--data", str(data), "-o", str(tmp_path / "sheet.html")]) == 0
     page = (tmp_path / "sheet.html").read_text(encoding="utf-8")
