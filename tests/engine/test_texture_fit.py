@@ -78,6 +78,12 @@ def flash(normals: np.ndarray, camera) -> np.ndarray:
     return 0.15 + 1.6 * np.clip(-(normals @ camera.world_from_camera[:3, 2]), 0, 1) ** 1.5
 
 
+def side_lamp(normals: np.ndarray, camera) -> np.ndarray:
+    """A lamp that stands up and to the left of the camera, and goes with it, as when the object is on a turntable."""
+    towards = camera.world_from_camera[:3, :3] @ [-0.6, -0.4, -0.7]
+    return 0.3 + 0.9 * np.clip(normals @ towards, 0, 1)
+
+
 def glint(normals: np.ndarray, camera) -> np.ndarray:
     """What polish adds to a flash: a white spot where the surface looks at the camera, 13 degrees to its half."""
     towards = camera.centre - normals
@@ -103,7 +109,7 @@ def test_a_flash_is_taken_out_of_the_texture():
     uv_mesh = one_chart_a_face(mesh)
     plain = colors_off(bake_base_color(uv_mesh, views, masks, 512, CPU, make_stage([])), uv_mesh, stripes(mesh))
     baked = bake_texture(uv_mesh, views, masks, 512, CPU, make_stage([]), FAST)
-    assert baked.light.moves
+    assert baked.light.moves and baked.facts == {"light_evened": True}
     fitted = colors_off(baked.base_color, uv_mesh, stripes(mesh))
     print("log light off, projected and fitted:", plain, fitted)
     assert fitted < 0.06 and fitted < 0.7 * plain
@@ -112,6 +118,18 @@ def test_a_flash_is_taken_out_of_the_texture():
     towards, aside = baked.light.moving(ways, torch.from_numpy(pose.T.copy()).float()).tolist()
     # 45 degrees apart; the light is followed only as far as much of the surface shows it
     assert towards - aside == pytest.approx(math.log(1.75 / (0.15 + 1.6 * 0.5**0.75)), abs=0.1)
+
+
+def test_a_lamp_to_the_side_is_taken_out_unless_it_is_to_stay():
+    mesh = ball(3)
+    views, masks = lit_views(mesh, side_lamp)
+    uv_mesh = one_chart_a_face(mesh)
+    kept, evened = (bake_texture(uv_mesh, views, masks, 256, CPU, make_stage([]),
+                                 dataclasses.replace(FAST, moving_light=moving)) for moving in (False, True))
+    off = [colors_off(baked.base_color, uv_mesh, stripes(mesh)) for baked in (kept, evened)]
+    print("log light off, kept and evened:", off)
+    assert evened.light.moves and not kept.light.moves and kept.facts == {"light_evened": False}
+    assert off[1] < 0.5 * off[0]
 
 
 def test_highlights_stay_out_of_the_texture():
@@ -278,6 +296,7 @@ def test_qualities_are_rows_of_a_table():
     assert [row.seconds for row in rows] == sorted(row.seconds for row in rows)
     assert judges_among(15) == () and judges_among(16) == (7, 15)
     assert rounds_of(FAST, 15) == 3 < rounds_of(FAST, 16)
+    assert texture_preset("normal").moving_light and not texture_preset("normal", moving_light=False).moving_light
     with pytest.raises(BadSettings):
         texture_preset("best")
 
