@@ -25,6 +25,7 @@ class SLIPCAST_PG_past_job(PropertyGroup):
 
     label: StringProperty()
     words: StringProperty()
+    kind: StringProperty()
     state: StringProperty()
     icon: IntProperty()
     marked: BoolProperty(name="Compare", description="Mark two results to see them side by side")
@@ -51,6 +52,12 @@ def line_words(info: JobInfo) -> str:
     return f"{METHOD_WORDS.get(info.method, info.method)}, {when(info.created_s)}, {ended}"
 
 
+def kind_words(info: JobInfo) -> str:
+    """What a narrow line has room for: how it was made ("Refined"), or else its state ("cancelled")."""
+    return METHOD_WORDS.get(info.method, info.method) if info.state == "done" else \
+        STATE_WORDS.get(info.state, info.state)
+
+
 def sync(desk: HistoryDesk) -> None:
     """Bring the lists up to date with the desk. Main thread, never from a draw."""
     global _shown
@@ -65,6 +72,7 @@ def sync(desk: HistoryDesk) -> None:
         item = shown.jobs.add()
         item.name, item.label, item.words = info.job, info.label or info.method, line_words(info)
         item.state, item.icon, item.marked = info.state, _icon(desk, info), info.job in marked
+        item.kind = kind_words(info)
     names = [info.job for info in desk.jobs]
     shown.index = names.index(active) if active in names else 0
 

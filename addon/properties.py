@@ -15,6 +15,15 @@ _PLAIN: dict[type, Callable[..., Any]] = {
     int: IntProperty, float: FloatProperty, bool: BoolProperty, str: StringProperty}
 
 
+# Since Blender 4.5 a path that begins with // is shown as wrong unless its property says that it may.
+_MAY_BE_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5, 0) else set()
+
+
+def path_property(subtype: str = "DIR_PATH", options: set[str] | frozenset[str] = frozenset(), **shown: Any) -> Any:
+    """A property for a folder (or FILE_PATH), which may be given from the .blend file's own ("//photos")."""
+    return StringProperty(subtype=subtype, options={*options, *_MAY_BE_RELATIVE}, **shown)
+
+
 def knob_properties(kind: type, **extra: Any) -> dict[str, Any]:
     """Annotations of a Blender class for each knob of a settings dataclass. extra: for each of them (`options`)."""
     return {knob.name: _property(knob, extra) for knob in dataclasses.fields(kind)}
@@ -23,8 +32,8 @@ def knob_properties(kind: type, **extra: Any) -> dict[str, Any]:
 def addon_properties(**extra: Any) -> dict[str, Any]:
     """Annotations for what the engine is not asked: where the views are and where the result goes."""
     return {
-        "folder": StringProperty(
-            name="Views", subtype="DIR_PATH", **extra,
+        "folder": path_property(
+            name="Views", **extra,
             description="Folder with pictures of one object and the cameras they were taken with: transforms.json, "
                         "a COLMAP model or a Middlebury parameter file"),
         "target_size": FloatProperty(

@@ -76,6 +76,7 @@ class Session:
         self.job: JobState | None = None
         self.error: BridgeError | None = None     # how the last job, or the last start of the engine, failed
         self.outcome: Outcome | None = None       # how the last job ended well
+        self.method = ""                          # of the job, or of the last one
         self.kept = ""                            # the object that holds the last state of a job that ended badly
         self.revision = 0                         # grows whenever there is something new to draw
         self.ended_jobs: set[str] = set()         # that ended while we waited for them
@@ -93,7 +94,7 @@ class Session:
             raise Conflict("A job is already under way.", "Wait for it, or cancel it.")
         self.start_engine()
         self.outcome, self.kept = None, ""
-        self.job = JobState(request, time.monotonic())
+        self.job, self.method = JobState(request, time.monotonic()), request.method
         if request.kept:
             self.job.phase, self._ask = "engine", ask_for_kept(request)
         else:

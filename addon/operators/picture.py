@@ -15,7 +15,7 @@ from ...bridge.model_messages import ModelInfo
 from ...bridge.settings import ImageSettings
 from .. import pump
 from ..job import GenerateRequest
-from ..properties import knob_properties, settings_from_properties
+from ..properties import knob_properties, path_property, settings_from_properties
 from ..scene.results import Placement
 from .generate import run_job, why_not_start
 
@@ -45,11 +45,11 @@ def picture_properties(changed: Callable[[Any, bpy.types.Context], None] | None 
     (`options`)."""
     tip = next(knob.metadata["tip"] for knob in dataclasses.fields(ImageSettings) if knob.name == "model")
     return {
-        "filepath": StringProperty(
-            name="Picture", subtype="FILE_PATH", update=changed, **extra,
+        "filepath": path_property(
+            "FILE_PATH", name="Picture", update=changed, **extra,
             description="Picture of one object: best whole, a little from above, with nothing in front of it"),
-        "mask": StringProperty(
-            name="Mask", subtype="FILE_PATH", **extra,
+        "mask": path_property(
+            "FILE_PATH", name="Mask", **extra,
             description="Picture that is white where the object is. Empty: the object is found by Background"),
         **knob_properties(ImageSettings, **extra),
         "model": StringProperty(name="Model", default=AUTO, description=tip, search=search_models,

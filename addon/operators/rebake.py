@@ -12,7 +12,7 @@ from bpy.types import Operator, PropertyGroup
 from ...bridge.errors import BadFolder, BadSettings, BridgeError
 from ...bridge.settings import BakeSettings
 from ..job import GenerateRequest
-from ..properties import knob_properties, settings_from_properties
+from ..properties import knob_properties, path_property, settings_from_properties
 from ..scene.mesh_npz import MESH_LABEL, mesh_npz
 from ..scene.originals import VIEWS_KEY, kept_original
 from ..scene.rebake import SOLID_TYPES, RebakeSettings, RebakeStep, rebake
@@ -48,8 +48,8 @@ BAKE_PROPERTIES = {
 
 
 VIEWS_PROPERTIES = {
-    "folder": StringProperty(
-        name="Views", subtype="DIR_PATH", options={"SKIP_SAVE"},
+    "folder": path_property(
+        name="Views", options={"SKIP_SAVE"},
         description="Folder with the pictures and their cameras; empty: the one that the mesh was made from"),
     **knob_properties(BakeSettings, options={"SKIP_SAVE"}),
 }
@@ -62,9 +62,8 @@ class SLIPCAST_PG_rebake(PropertyGroup):
     __annotations__ = {
         **BAKE_PROPERTIES,
         "source": EnumProperty(name="From", items=PANEL_SOURCE_ITEMS, description="What is baked onto the active mesh"),
-        "folder": StringProperty(name="Views", subtype="DIR_PATH",
-                                 description="Folder with the pictures and their cameras; empty: the one that the mesh "
-                                             "was made from"),
+        "folder": path_property(name="Views", description="Folder with the pictures and their cameras; empty: the "
+                                                            "one that the mesh was made from"),
         **{name: made for name, made in knob_properties(BakeSettings).items() if name != "texture_px"},
     }
 

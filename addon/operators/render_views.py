@@ -11,6 +11,7 @@ from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty,
 from bpy.types import PropertyGroup
 
 from ...bridge.errors import BadOutput, BadSettings
+from ..properties import path_property
 from ..scene.orbit import FEWEST_VIEWS, HIGHEST_DEG, LOWEST_DEG, MOST_VIEWS
 from ..scene.targets import LARGEST_PX, TargetProgress, TargetSettings, render_targets
 from .view_steps import ViewSteps
@@ -26,7 +27,7 @@ LIGHTING_ITEMS = (("SCENE", "Scene", "The scene's lights and world"),
 
 
 VIEW_PROPERTIES = {
-    "folder": StringProperty(name="Folder", description="Where the views are written", subtype="DIR_PATH"),
+    "folder": path_property(name="Folder", description="Where the views are written"),
     "collection": StringProperty(
         name="Collection", description="What is rendered; empty: the active object and what is parented to it"),
     "source": EnumProperty(name="Cameras", items=SOURCE_ITEMS, description="Where the views are taken from"),

@@ -11,6 +11,7 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ...bridge.errors import BadFolder, BadOutput, BadSettings
+from ..properties import path_property
 from ..scene.orbit import FEWEST_VIEWS, HIGHEST_DEG, LOWEST_DEG, MOST_VIEWS
 from ..scene.photos import write_photos
 from ..scene.targets import LARGEST_PX, TargetProgress, TargetSettings, render_targets
@@ -32,7 +33,7 @@ def target_properties(**extra: Any) -> dict[str, Any]:
                                   "parented to it", **extra),
         "collection": StringProperty(name="Collection", description="What is rendered to be matched, in place of an "
                                      "object", **extra),
-        "folder": StringProperty(name="Folder", subtype="DIR_PATH", description="The view folder to match", **extra),
+        "folder": path_property(name="Folder", description="The view folder to match", **extra),
         "count": IntProperty(name="Views", default=16, min=FEWEST_VIEWS, max=MOST_VIEWS,
                              description="Views of the orbit", **extra),
         "resolution": IntProperty(name="Resolution", default=512, min=0, max=LARGEST_PX, subtype="PIXEL",

@@ -20,12 +20,11 @@ class SLIPCAST_UL_history(UIList):
     bl_idname = "SLIPCAST_UL_history"
 
     def draw_item(self, context, layout, data, item, icon, active_data, active_property, index=0, flt_flag=0) -> None:
-        row = layout.row(align=True)
-        row.label(text=item.label, **_picture(item.state, item.icon))
-        side = row.row()
-        side.alignment = "RIGHT"
-        side.active = item.state == "done"
-        side.label(text=item.words)
+        split = layout.split(factor=0.55)
+        split.label(text=item.label, **_picture(item.state, item.icon))
+        row = split.row(align=True)
+        row.active = item.state == "done"
+        row.label(text=item.kind)
         row.prop(item, "marked", text="", icon="CHECKBOX_HLT" if item.marked else "CHECKBOX_DEHLT", emboss=False)
 
 

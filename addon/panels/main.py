@@ -16,7 +16,7 @@ from ..session import Session
 from .engine import draw_engine
 from .text import draw_text
 
-HIDDEN_KNOBS = ("seed",)    # in the Advanced panel
+HIDDEN_KNOBS = ("even_light", "seed", "turntable")    # in the Advanced panel
 CATEGORY = "Slipcast"
 
 
@@ -46,7 +46,7 @@ class SLIPCAST_PT_main(_SidebarPanel):
             draw_job(layout, session.job)
         else:
             _draw_generate(layout, context, asked.folder)
-        _draw_ending(layout, context, session)
+        draw_ending(layout, context, session)
         _draw_offer(layout, context, session)
         layout.separator()
         draw_engine(layout)
@@ -94,7 +94,23 @@ def draw_job(layout: bpy.types.UILayout, job: JobState) -> None:
     row.operator("slipcast.cancel", icon="X")
 
 
-def _draw_ending(layout: bpy.types.UILayout, context: bpy.types.Context, session: Session) -> None:
+def draw_running(layout: bpy.types.UILayout, method: str) -> bool:
+    """In the panel of one method: its running job, in place of the button. Returns whether there is one."""
+    session = pump.session()
+    if session.job is None or session.method != method:
+        return False
+    draw_job(layout, session.job)
+    return True
+
+
+def draw_ended(layout: bpy.types.UILayout, context: bpy.types.Context, method: str) -> None:
+    """In the panel of one method: how its last job ended, when nothing else was begun since."""
+    session = pump.session()
+    if session.job is None and session.method == method:
+        draw_ending(layout, context, session)
+
+
+def draw_ending(layout: bpy.types.UILayout, context: bpy.types.Context, session: Session) -> None:
     """How the last job ended, until the next one is begun."""
     if isinstance(session.error, Cancelled):
         draw_text(layout, context, "Cancelled. The scene is as it was.", "INFO")

@@ -15,7 +15,7 @@ from ..operators.picture import ALWAYS_THERE, AUTO, chosen_model, draw_choices, 
 from ..operators.picture_mask import NO_PICTURE, mask_of_last_job
 from ..scene.masks import LOW_CONFIDENCE
 from ..scene.picture_mask import PICTURE_KEY, painted_image
-from .main import draw_job
+from .main import draw_ended, draw_running
 from .masks import draw_brush
 from .text import draw_text
 
@@ -47,8 +47,7 @@ class SLIPCAST_PT_picture(_SidebarPanel):
         draw_choices(column, asked, IN_FRONT[2:])
         _draw_model(layout, context, asked)
         _draw_cutter(layout, context, asked)
-        if job is not None and job.request.method == "image":
-            draw_job(layout, job)
+        if draw_running(layout, "image"):
             return
         why = why_not_yet(asked.filepath)
         row = layout.row()
@@ -58,6 +57,7 @@ class SLIPCAST_PT_picture(_SidebarPanel):
         _draw_generate(row, context)
         if why:
             draw_text(layout, context, f"{why}.", "INFO")
+        draw_ended(layout, context, "image")
 
 
 class SLIPCAST_PT_picture_advanced(_SidebarPanel):

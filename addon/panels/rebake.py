@@ -10,6 +10,7 @@ from ..operators.generate import why_not_start
 from ..operators.rebake import BAKE_PROPERTIES, NO_ORIGINAL, NO_SOURCE, NO_VIEWS, find_sources
 from ..operators.tweak import why_not
 from ..scene.originals import VIEWS_KEY, kept_original
+from .main import draw_ended, draw_running
 from .text import draw_text
 
 CATEGORY = "Slipcast"
@@ -69,8 +70,10 @@ def draw_rebake(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 def _draw_views(layout: bpy.types.UILayout, column: bpy.types.UILayout, context: bpy.types.Context) -> None:
     asked = context.scene.slipcast_rebake
-    for name in ("folder", "quality", "texture_px"):
+    for name in ("folder", "quality", "texture_px", "even_light"):
         column.prop(asked, name)
+    if draw_running(layout, "bake"):
+        return
     why = why_not_views(context)
     row = layout.row()
     row.scale_y = 1.4
@@ -78,6 +81,7 @@ def _draw_views(layout: bpy.types.UILayout, column: bpy.types.UILayout, context:
     draw_rebake(row, context)
     if why:
         draw_text(layout, context, why, "INFO")
+    draw_ended(layout, context, "bake")
 
 
 def why_not_views(context: bpy.types.Context) -> str:

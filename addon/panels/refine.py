@@ -9,6 +9,7 @@ from bpy.types import Panel
 from ...bridge.settings import RefineMeshSettings
 from ..operators.refine import REPLACED, why_not_refine
 from ..operators.scene_targets import RENDERED
+from .main import draw_ended, draw_running
 from .text import draw_text
 
 CATEGORY = "Slipcast"
@@ -46,6 +47,8 @@ class SLIPCAST_PT_refine(_RefinePanel):
         for name in SHOWN_FIRST:
             column.prop(asked, name)
         why = why_not_refine(context) or why_no_targets(context)
+        if draw_running(layout, "refine"):
+            return
         row = layout.row()
         row.scale_y = 1.4
         row.enabled = not why
@@ -54,6 +57,7 @@ class SLIPCAST_PT_refine(_RefinePanel):
                      text=f"Refine {thing.name}" if thing is not None and thing.type == "MESH" else "Refine Mesh")
         if why:
             draw_text(layout, context, f"{why}.", "INFO")
+        draw_ended(layout, context, "refine")
         layout.operator("slipcast.before_after", icon="ARROW_LEFTRIGHT")
         row = layout.row()
         row.enabled = not why_no_targets(context)

@@ -13,7 +13,7 @@ COLLECTION_KEY = "slipcast_live"
 COLOUR_NAME = "Color"
 PLAIN_MATERIAL, COLOUR_MATERIAL = "Slipcast Work in Progress", "Slipcast Preview Colors"
 ORANGE = (1.0, 0.42, 0.1, 1.0)       # linear
-WIRE_FACES = 40_000                  # of more faces the edges would cover the surface
+WIRE_FACES = 8_000                   # of more faces the edges would cover the surface
 
 
 def dress(thing: Object, has_colours: bool = False) -> None:

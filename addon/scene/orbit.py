@@ -71,7 +71,8 @@ def bounding_sphere(clouds: list[np.ndarray]) -> Sphere:
     """
     filled = [cloud for cloud in clouds if len(cloud)]
     if not filled:
-        raise BadSettings("There is nothing to look at.", "Choose something that has geometry.")
+        raise BadSettings("There is nothing to look at.",
+                          "Choose something that has geometry and is not disabled in viewports.")
     low = np.min([cloud.min(axis=0) for cloud in filled], axis=0)
     high = np.max([cloud.max(axis=0) for cloud in filled], axis=0)
     centre = (low + high) / 2

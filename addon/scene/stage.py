@@ -37,6 +37,8 @@ def stage_scene(scene: Scene, view_layer: ViewLayer, subject: Object | Collectio
             if lighting == "SCENE" else set()
         for thing in sorted(shown | holdouts | lights, key=lambda thing: thing.name):
             stage.collection.objects.link(thing)
+        for thing in shown:     # hidden by its eye symbol, out of the way of what is fitted to it: renders see it
+            thing.hide_set(False, view_layer=stage.view_layers[0])
         world = None
         try:
             if lighting == "EVEN":

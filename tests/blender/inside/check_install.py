@@ -55,6 +55,17 @@ def test_what_the_menu_offers_exists():
     assert [name for name in offered if not _is_operator(name.partition(".")[2])] == []
 
 
+def test_all_that_can_be_set_has_a_name_and_a_tooltip():
+    groups = [prop.fixed_type for prop in bpy.types.Scene.bl_rna.properties if prop.identifier.startswith("slipcast")]
+    kinds = [*groups, *(getattr(bpy.ops.slipcast, name).get_rna_type() for name in dir(bpy.ops.slipcast)),
+             slipcast.addon.preferences.SLIPCAST_AP_preferences.bl_rna]
+    assert len(groups) >= 5 and len(kinds) > 40
+    untold = [f"{kind.identifier}.{prop.identifier}" for kind in kinds for prop in kind.properties
+              if prop.identifier not in ("rna_type", "name", "bl_idname") and not prop.is_hidden
+              and not (prop.name and prop.description)]
+    assert untold == []
+
+
 def test_pyzmq_comes_from_the_wheel_in_the_zip():
     import addon_utils  # noqa: F401  (its site folder is where Blender unpacks wheels)
 

@@ -128,6 +128,14 @@ def test_a_circle_of_cameras_frames_the_whole_object(tmp_path):
         assert np.array(frame["transform_matrix"])[2, 1] > 0    # upright
 
 
+def test_what_is_hidden_by_its_eye_symbol_is_rendered_and_stays_hidden(tmp_path):
+    thing = _suzanne()
+    thing.hide_set(True)
+    _render(thing, tmp_path)
+    assert all(_alpha(tmp_path / frame["file_path"]).any() for frame in _frames(tmp_path))
+    assert thing.hide_get()
+
+
 def test_nothing_of_the_scene_changes(tmp_path):
     thing = _suzanne()
     scene = bpy.context.scene
