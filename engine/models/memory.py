@@ -5,7 +5,7 @@ from __future__ import annotations
 def free_bytes(device: str) -> int:
     """Of memory that a new model could take, on "cpu" or "cuda:N"."""
     if device == "cpu":
-        import psutil   # a worker only asks whether an error means that memory ran out
+        import psutil  # a worker only asks whether an error means that memory ran out
 
         return int(psutil.virtual_memory().available)
     import torch
