@@ -44,6 +44,10 @@ def wait(condition, what: str) -> Iterator[None]:
         yield
 
 
+def live_meshes() -> list[bpy.types.Object]:
+    return [thing for thing in bpy.data.objects if "slipcast_live" in thing]
+
+
 def files_in(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*") if path.is_file()]
 
@@ -106,13 +110,21 @@ def two_windows(pump) -> Iterator[None]:
     with bpy.context.temp_override(window=windows[1]):
         bpy.ops.ed.undo_push(message="in the second window")
         bpy.ops.ed.undo()
-    yield from runs(pump)
+    yield from wait(lambda: live_meshes(), "the live mesh, after an undo to before it")
+    checks["live_in"] = [scene.name for thing in live_meshes() for scene in thing.users_scene] == [asked]
     checks["noted_in"] = [scene.name for scene in bpy.data.scenes if scene.slipcast.pending_job] == [asked]
     with bpy.context.temp_override(window=bpy.context.window_manager.windows[1]):
         bpy.ops.wm.window_close()
     yield from runs(pump)
     checks["windows_after_closing"] = len(bpy.context.window_manager.windows)
     checks["timer_in_one_window"] = bpy.app.timers.is_registered(pump._tick)
+    with bpy.context.temp_override(**place(), selected_objects=live_meshes()):
+        bpy.ops.object.delete()
+    yield from runs(pump)
+    checks["live_after_delete"] = len(live_meshes())
+    with bpy.context.temp_override(**place()):
+        bpy.ops.slipcast.live_visibility(visible=True)
+    yield from wait(lambda: live_meshes(), "the live mesh, asked for again")
 
 
 def other_file(pump) -> Iterator[None]:
@@ -120,6 +132,7 @@ def other_file(pump) -> Iterator[None]:
     with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
         bpy.ops.wm.read_homefile(use_factory_startup=True)
     yield from runs(pump)
+    checks["live_in_other_file"] = len(live_meshes())
     checks["after_file_load"] = pump.session().job is not None and bpy.app.timers.is_registered(pump._tick)
     with bpy.context.temp_override(**place()):
         bpy.ops.slipcast.cancel()
@@ -166,6 +179,7 @@ def off_and_on_again() -> Iterator[None]:
         yield from pause(0.3)
         bpy.ops.preferences.addon_enable(module=NAME)
         yield from pause(0.3)
+    checks["live_at_the_end"] = len(live_meshes())
     checks["on_again"] = hasattr(bpy.types, "SLIPCAST_OT_generate")
 
 

@@ -40,7 +40,15 @@ def test_status_bar_counts_the_seconds_while_a_job_runs_and_is_left_alone_otherw
 
 def test_second_window_with_another_scene_comes_and_goes_without_harm_to_the_job(checks):
     assert (checks["windows"], checks["windows_after_closing"]) == (2, 1)
-    assert checks["noted_in"] is True and checks["timer_in_one_window"] is True
+    assert checks["live_in"] is True and checks["noted_in"] is True and checks["timer_in_one_window"] is True
+
+
+def test_live_mesh_that_was_deleted_stays_away_until_it_is_asked_for(checks):
+    assert checks["live_after_delete"] == 0      # that it then came back is waited for
+
+
+def test_live_mesh_is_not_written_into_another_file_nor_left_when_the_add_on_is_switched_off(checks):
+    assert (checks["live_in_other_file"], checks["live_at_the_end"]) == (0, 0)
 
 
 def test_job_goes_on_when_another_file_is_loaded_and_no_timer_is_left_after_it(checks):

@@ -1,10 +1,12 @@
 """The live mesh follows a running job, and what becomes of it when that ends."""
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.slipcast.addon.panels.live import live_words, status_words
+from bl_ext.user_default.slipcast.addon.panels.live import _draw_status, live_words, status_words
 from bl_ext.user_default.slipcast.addon.scene.live import LIVE_KEY
 from bl_ext.user_default.slipcast.bridge.errors import OutOfMemory
 from bl_ext.user_default.slipcast.bridge.events import Failed
@@ -202,3 +204,32 @@ def test_without_a_job_every_live_operator_says_so():
         assert len(operator.get_rna_type().description) > 30
         with pytest.raises(RuntimeError, match="No job is under way"):
             operator()
+
+
+class Drawn:
+    """A layout that remembers what is put into it."""
+
+    def __init__(self) -> None:
+        self.said: list = []
+
+    def row(self) -> Drawn:
+        return self
+
+    def label(self, text: str, icon: str) -> None:
+        self.said.append(text)
+
+    def progress(self, factor: float, text: str) -> None:
+        self.said.append((factor, text))
+
+
+def test_status_bar_has_stage_count_and_time_left_while_a_job_runs_and_nothing_of_ours_afterwards(stage):
+    drawn = SimpleNamespace(layout=Drawn())
+    _draw_status(drawn, bpy.context)
+    words, bar = drawn.layout.said
+    assert words.startswith("Slipcast skull: Refining (4/9): 3 of 12 views, about 4 s left of this stage (")
+    assert bar == (0.25, "25%")
+    stage.come(finished())
+    stage.until(lambda: stage.session.job is None)
+    drawn = SimpleNamespace(layout=Drawn())
+    _draw_status(drawn, bpy.context)
+    assert drawn.layout.said == []

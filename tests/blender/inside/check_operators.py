@@ -7,6 +7,7 @@ from pathlib import Path
 
 import bpy
 import pytest
+from bl_ext.user_default.slipcast.addon import preferences
 from live_stage import Stage
 
 HERE = Path(__file__).resolve().parent
@@ -33,6 +34,17 @@ def test_it_says_what_it_does_and_so_does_each_of_its_arguments(name):
     assert described.name and described.name[0].isupper()
     silent = [each.identifier for each in described.properties
               if each.identifier != "rna_type" and not each.is_hidden and not each.description]
+    assert silent == []
+
+
+def test_all_that_a_person_can_set_has_a_tooltip():
+    scene, manager = bpy.context.scene, bpy.context.window_manager
+    groups = {name: getattr(owner, name) for owner in (scene, manager) for name in owner.bl_rna.properties.keys()
+              if name.startswith("slipcast") and name not in ("slipcast_history", "slipcast_again")}
+    groups["preferences"] = bpy.context.preferences.addons[preferences.ROOT_PACKAGE].preferences
+    assert len(groups) > 4
+    silent = [f"{group}.{each.identifier}" for group, held in groups.items() for each in held.bl_rna.properties
+              if each.identifier not in ("rna_type", "name", "bl_idname") and not (each.is_hidden or each.description)]
     assert silent == []
 
 

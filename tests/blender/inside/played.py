@@ -26,7 +26,8 @@ def played_engine(tmp_path: Path, monkeypatch) -> Iterator[object]:
     yield given
     pid = engine_pid()
     pump.session().close()
-    given.keep_engine = False
+    # asked for again: of an add-on that was switched off meanwhile the old ones are freed memory
+    bpy.context.preferences.addons[preferences.ROOT_PACKAGE].preferences.keep_engine = False
     if pid:
         wait(lambda: not is_process_alive(pid))
 
