@@ -10,7 +10,7 @@ from typing import Any
 
 from ..bridge.errors import BadFolder
 from ..bridge.folders import find_pictures, find_view_folders, is_view_folder, mask_beside
-from ..bridge.settings import METHODS, settings_from_mapping
+from ..bridge.settings import METHODS, TURNTABLE, settings_from_mapping
 
 BATCH_METHODS = ("views", "image")
 
@@ -57,7 +57,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder that holds view folders, or pictures")
     parser.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder for the results")
     knobs = [knob for method in BATCH_METHODS for knob in dataclasses.fields(METHODS[method])]
-    for name in dict.fromkeys(knob.name for knob in knobs):
+    for name in dict.fromkeys(knob.name for knob in knobs if knob.name != TURNTABLE):   # its files go nowhere here
         _add_option(parser, [knob for knob in knobs if knob.name == name])
     parser.add_argument("--target-size", type=float, default=0.0,
                         help="longest side; 0: as the cameras or the model have it (default)")

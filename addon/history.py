@@ -23,7 +23,8 @@ PAGE = 50
 PICTURE = "thumbnail"
 PICTURES_AT_ONCE = 2
 MESH_NAMES = ("vertices", "faces", "corner_uvs", "base_color")
-FILE_NAMES = (*MESH_NAMES, "normal_map", "cameras", "mask", "cutout", PICTURE, "input_thumbnail", "turntable_mp4")
+TURN = ("turntable_mp4", *(f"turntable_{index:03}" for index in range(30)))
+FILE_NAMES = (*MESH_NAMES, "normal_map", "cameras", "mask", "cutout", PICTURE, "input_thumbnail", *TURN)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from .scene.originals import JOB_KEY, VIEWS_KEY
 from .scene.photo_behind import show_behind_cameras
 from .scene.refined import land_refined
 from .scene.results import PreparedResult, place_result
+from .scene.scenes import scene_of
 from .scene.undo import push_undo
 
 log = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class SceneLanding:
 
     def land(self, prepared: PreparedResult, request: GenerateRequest) -> str:
         """Place it in the scene it was asked for (the open one, if that is gone), and push one undo step."""
-        scene, view_layer = scene_for(request.scene_name)
+        scene, view_layer = scene_for(request.scene_name, str(prepared.properties.get(JOB_KEY, "")))
         try:
             made = self._place(prepared, request, scene, view_layer)
             if prepared.masks:
@@ -67,10 +68,11 @@ class SceneLanding:
         return made
 
 
-def scene_for(name: str) -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
-    """The scene of that name, else the open one; and the view layer to select in."""
+def scene_for(name: str, job: str = "") -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:
+    """The scene that the job was begun in, else the one of that name, else the open one; the view layer to select in.
+    """
     context = bpy.context
-    scene = bpy.data.scenes.get(name) or context.scene
+    scene = scene_of(job, name)
     if scene == context.scene:
         return scene, context.view_layer
     return scene, scene.view_layers[0]

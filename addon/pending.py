@@ -5,6 +5,7 @@ from typing import Any
 
 import bpy
 
+from .scene.scenes import pending_job, scene_of
 from .session import Session
 
 
@@ -13,11 +14,11 @@ def note(session: Session) -> None:
     job = session.job
     under_way = job.job if job is not None else ""
     for scene in _noted_here():
-        if scene.slipcast.pending_job in session.ended_jobs:
+        if pending_job(scene) in session.ended_jobs:
             forget(scene)
     if job is None or not under_way:
         return
-    scene = bpy.data.scenes.get(job.request.scene_name) or bpy.context.scene
+    scene = scene_of(under_way, job.request.scene_name)
     asked: Any = scene.slipcast  # type: ignore[attr-defined]
     if asked.pending_job != under_way:
         asked.pending_job, asked.pending_label = under_way, job.request.placement.name
@@ -48,4 +49,4 @@ def offer_words(scene: bpy.types.Scene, session: Session) -> str:
 
 
 def _noted_here() -> list[Any]:
-    return [scene for scene in bpy.data.scenes if scene.slipcast.pending_job]  # type: ignore[attr-defined]
+    return [scene for scene in bpy.data.scenes if pending_job(scene)]

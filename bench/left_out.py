@@ -1,9 +1,10 @@
 """How well photos that were left out are foretold: `python -m slipcast.bench.left_out FOLDER [--every N]`.
 
 Every Nth view of a folder is left out of everything. The hull, the surface with fitted outlines and the refined mesh
-are each textured from the other views and drawn from the cameras left out. A row each: overlap of outlines, and the
-foreground's PSNR as it is and with the best exposure a view and channel (photos with automatic exposure or a flash
-differ by that alone).
+are each textured from the other views and drawn from the cameras left out, first with what the projection gives, then
+with the texture fitted to all views and, where the light moved with the camera, in that light as the other views tell
+it. A row each: overlap of outlines, and the foreground's PSNR as it is and with the photo's exposure, one factor a
+channel. Nothing else of a photo that is left out is used. Where the mesh is missing, it is white.
 """
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ import torch
 
 from ..bridge.folders import collect_view_folder
 from ..bridge.settings import QUALITIES, ViewsSettings
-from ..engine.pipeline.bake import bake_base_color
+from ..engine.pipeline.bake import bake_texture
+from ..engine.pipeline.delight import ViewLight
 from ..engine.pipeline.finish import finish_mesh, reduce_faces
 from ..engine.pipeline.hull import visual_hull
 from ..engine.pipeline.images import load_views
@@ -26,7 +28,9 @@ from ..engine.pipeline.presets import views_preset
 from ..engine.pipeline.progress import Run
 from ..engine.pipeline.refine import refine_mesh
 from ..engine.pipeline.refine_settings import refine_preset
+from ..engine.pipeline.scores import exposed_like, in_moving_light
 from ..engine.pipeline.surface import extract_surface
+from ..engine.pipeline.texture_fit import TextureSettings, texture_preset
 from ..engine.pipeline.types import Mask, Mesh, TexturedMesh, View, ViewSet
 from ..engine.pipeline.unwrap import UnwrapSettings, unwrap_mesh
 from ..engine.pipeline.volume import working_volume
@@ -61,25 +65,26 @@ def shapes(views: ViewSet, masks: tuple[Mask, ...], settings: ViewsSettings, run
     return made
 
 
-def textured(mesh: Mesh, views: ViewSet, masks: tuple[Mask, ...], settings: ViewsSettings, run: Run) -> TexturedMesh:
+def textured(mesh: Mesh, views: ViewSet, masks: tuple[Mask, ...], settings: ViewsSettings, run: Run,
+             fit: TextureSettings | None) -> tuple[TexturedMesh, ViewLight]:
+    """With the light that is to be put back. fit: None, the projection alone."""
     with run.stage("texture") as stage:
         uv_mesh = unwrap_mesh(mesh, UnwrapSettings(texture_px=settings.texture_px), stage)
-        return TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs,
-                            bake_base_color(uv_mesh, views, masks, settings.texture_px, DEVICE, stage))
+        baked = bake_texture(uv_mesh, views, masks, settings.texture_px, DEVICE, stage, fit)
+        return TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color), baked.light
 
 
-def score(found: TexturedMesh, left_out: list[tuple[View, Mask]]) -> tuple[float, float, float]:
-    """(IoU of outlines, dB, dB with the best exposure) over the views left out; dB inside the mask."""
+def score(found: TexturedMesh, light: ViewLight, left_out: list[tuple[View, Mask]]) -> tuple[float, float, float]:
+    """(IoU of outlines, dB, dB with the photo's exposure) over the views left out; dB inside the mask."""
     known = KnownMesh(found.mesh.vertices[found.mesh.faces], found.corner_uvs, found.base_color)
     rows = []
     for view, mask in left_out:
         color, cover = render(known, view.camera)
-        drawn, true = cover > 0.5, mask.values > 0.5
-        photo, both = view.image[true] / 255, (drawn & true)[true]
-        shown = np.where(both[:, None], color[true], 1.0)
-        gain = (shown * photo)[both].sum(0) / np.maximum(np.square(shown[both]).sum(0), 1e-9)
-        exposed = np.where(both[:, None], shown * gain, 1.0)
-        rows.append(((drawn & true).sum() / max((drawn | true).sum(), 1), _psnr(shown, photo), _psnr(exposed, photo)))
+        drawn, true, photo = cover > 0.5, mask.values > 0.5, view.image / 255
+        both, lit = drawn & true, in_moving_light(color, found.mesh, light, view.camera, DEVICE)
+        plain, exposed = (_psnr(np.where(both[..., None], each, 1.0)[true], photo[true])
+                          for each in (lit, exposed_like(lit, photo, both)))
+        rows.append((both.sum() / max((drawn | true).sum(), 1), plain, exposed))
     overlap, plain, exposed = np.mean(rows, axis=0)
     return float(overlap), float(plain), float(exposed)
 
@@ -103,8 +108,13 @@ def main() -> None:
         masks = mask_views(views, stage, preset.cutout_px)
     views, masks, left_out = split(views, masks, arguments.every)
     for name, mesh in shapes(views, masks, settings, run).items():
-        overlap, plain, exposed = score(textured(mesh, views, masks, settings, run), left_out)
-        print(f"{name:10} outlines {overlap:.4f}  {plain:.2f} dB  with exposure {exposed:.2f} dB", flush=True)
+        for way, fit in (("projected", None), ("fitted", texture_preset(settings.quality))):
+            began = time.process_time()
+            found, light = textured(mesh, views, masks, settings, run, fit)
+            seconds = time.process_time() - began
+            overlap, plain, exposed = score(found, light, left_out)
+            print(f"{name:10} {way:10} outlines {overlap:.4f}  {plain:.2f} dB  with exposure {exposed:.2f} dB  "
+                  f"texture in {seconds:.0f} s", flush=True)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from ..engine.pipeline.images import load_views
 from ..engine.pipeline.matting import mask_views
 from ..engine.pipeline.presets import views_preset
 from ..engine.pipeline.progress import Run
+from ..engine.pipeline.texture_fit import texture_preset
 from . import left_out
 from .displaced_sphere import fit_sphere
 from .known_mesh import KnownMesh, load_known_mesh, write_views
@@ -163,7 +164,8 @@ def reconstruct(truth: KnownMesh, level: str, name: str) -> dict[str, tuple[Know
     shape = next(stage for stage in run.times if stage.name == "shape")
     spent["outlines"] = shape.seconds
     for method, key in (("hull with outlines", "outlines"), ("refined", "refined")):
-        found[method] = as_known(left_out.textured(made[key], views, masks, settings, run)), spent[key]
+        textured, _ = left_out.textured(made[key], views, masks, settings, run, texture_preset(settings.quality))
+        found[method] = as_known(textured), spent[key]
     return found
 
 

@@ -132,6 +132,7 @@ class Result:
     """A finished job: `data[name]` holds the bytes of artefact `name`; arrays are little-endian, C order (Artefact).
 
     Method "views": vertices f4 (V, 3), faces i4 (F, 3), corner_uvs f4 (F, 3, 2), base_color image/png,
+    normal_map image/png where simplifying took relief away (tangent space, green along +v, linear),
     cameras application/json: [{name, width, height, fx, fy, cx, cy,
     world_from_camera: 4 rows of 4 (OpenCV axes)}, ...]. Method "image": these, mask image/png and cutout image/png.
     """

@@ -53,7 +53,7 @@ class Artefact:
     """One output of a job, fetched as a blob by its hash. dtype and shape are set for media_type "array" only."""
 
     name: str
-    media_type: str                        # "array", "image/png", "application/json" or "application/zip"
+    media_type: str                        # "array", "image/png", "application/json", "application/zip" or "video/mp4"
     size: int
     sha256: str
     dtype: str = ""

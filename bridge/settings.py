@@ -22,6 +22,9 @@ MODEL_SETTINGS_CHARS = 4000
 BACKGROUNDS = ("auto", "alpha", "classic", "rembg:u2net", "rembg:isnet-general-use", "rembg:birefnet-general")
 
 
+TURNTABLE = "turntable"      # a knob that the command line has as an output: --turntable FOLDER
+
+
 def _knob(default: Any, tip: str, **limits: Any) -> Any:
     """A field whose metadata (`tip`, `low`, `high`, `choices`, `longest`, `label`, `unit`) panels and parsers are built
     from. longest: of a free text, characters."""
@@ -38,7 +41,13 @@ class ViewsSettings:
                              label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
     texture_px: int = _knob(2048, "Width and height of the base colour texture",
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    normal_map: bool = _knob(True, "Where simplifying took relief away, keep it as a normal map",
+                             label="Normal Map")
+    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
+                             label="Even Light")
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
+    turntable: bool = _knob(False, "Also make a turn around the result: 30 pictures and a film, shown by Reveal Files",
+                            label="Turntable")
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,10 @@ class RefineMeshSettings:
                              label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
     texture_px: int = _knob(2048, "Width and height of the base colour texture",
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    normal_map: bool = _knob(True, "Where simplifying took relief away, keep it as a normal map",
+                             label="Normal Map")
+    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
+                             label="Even Light")
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
 
 
@@ -72,6 +85,8 @@ class BakeSettings:
                          label="Quality", choices=QUALITIES)
     texture_px: int = _knob(2048, "Width and height of the base colour texture",
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
+                             label="Even Light")
 
 
 @dataclass(frozen=True)
@@ -98,6 +113,8 @@ class ImageSettings:
     texture_px: int = _knob(1024, "Width and height of the base colour texture",
                             label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
     seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
+    turntable: bool = _knob(False, "Also make a turn around the result: 30 pictures and a film, shown by Reveal Files",
+                            label="Turntable")
     model_settings: str = _knob("", "What else may be chosen of the model, as JSON: {\"precision\": \"bf16\"}",
                                 label="Model Settings", longest=MODEL_SETTINGS_CHARS, unit="json")
 

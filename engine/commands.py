@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..bridge.errors import BadImage, BadInput, BadOutput, BadSettings, BridgeError, Cancelled
 from ..bridge.folders import collect_view_folder
-from ..bridge.settings import METHODS, ImageSettings, ViewsSettings, settings_from_mapping
+from ..bridge.settings import METHODS, TURNTABLE, ImageSettings, ViewsSettings, settings_from_mapping
 from .models.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def add_shared_arguments(parser: argparse.ArgumentParser, *kinds: type) -> None:
     parser.add_argument("--turntable", type=Path, metavar="FOLDER",
                         help="write 30 pictures and a film of a turn around it")
     knobs = [knob for kind in kinds for knob in dataclasses.fields(kind)]
-    for name in dict.fromkeys(knob.name for knob in knobs):
+    for name in dict.fromkeys(knob.name for knob in knobs if knob.name != TURNTABLE):
         _add_option(parser, [knob for knob in knobs if knob.name == name])
     parser.add_argument("--device", default="auto", metavar="auto|cpu|cuda:0", help="where to compute (default: auto)")
     parser.add_argument("--json", action="store_true", help="end with one line of JSON on standard output")
@@ -88,7 +88,7 @@ def _add_option(parser: argparse.ArgumentParser, knobs: list[dataclasses.Field[A
 
 def settings_from_arguments(kind: type[S], arguments: argparse.Namespace) -> S:
     """Of what was given; the rest keeps its defaults. Raises BadSettings."""
-    names = [knob.name for knob in dataclasses.fields(kind)]    # type: ignore[arg-type]
+    names = [knob.name for knob in dataclasses.fields(kind) if knob.name != TURNTABLE]    # type: ignore[arg-type]
     return settings_from_mapping(kind, {name: getattr(arguments, name) for name in names if hasattr(arguments, name)})
 
 
@@ -221,10 +221,13 @@ def run_and_write(arguments: argparse.Namespace, stop: Stop, job: Job) -> int:
     seconds = time.perf_counter() - started
     display.say(f"{len(result.textured.mesh.faces):,} faces in {seconds:.1f} s on {label}: "
                 + ", ".join(str(file) for file in written))
+    if result.facts.get("light_evened"):
+        display.say("A light that moved with the camera was taken out of the texture (--no-even-light keeps it).")
     if result.scores is not None:
         before, after = result.scores.before, result.scores.after
         display.say(f"On {len(result.scores.views)} views left out: outlines overlap by {before.iou:.3f} before, "
-                    f"{after.iou:.3f} after; colours {before.psnr_db:.1f} dB before, {after.psnr_db:.1f} dB after.")
+                    f"{after.iou:.3f} after; colours {before.psnr_db:.1f} dB before, {after.psnr_db:.1f} dB after, "
+                    f"{result.scores.texture_psnr_db:.1f} dB with the texture in their light.")
     if arguments.json:
         sys.stdout.write(json.dumps(_summary(job.method, result, label, seconds, written)) + "\n")
     return 0

@@ -14,12 +14,14 @@ from typing import Any
 from ..bridge.codec import to_plain
 from ..bridge.connection import default_connection_path, default_data_folder
 from ..bridge.errors import BadInput, BadOutput, BadSettings, BridgeError, UnknownJob
+from ..bridge.filenames import file_name, result_folder_name
 from ..bridge.messages import JobInfo
 from ..bridge.settings import METHODS
 from .contactsheet import PICTURES, Card, contact_sheet, facts, when
 from .history import History, StoredHistory, find_job, open_history
 
-MESH = ("vertices", "faces", "corner_uvs", "base_color")
+_OWN_SUFFIXES = (".glb", ".obj", ".stl", ".ply")
+MESH = ("vertices", "faces", "corner_uvs", "base_color", "normal_map")
 _JOB_HELP = "the first digits of its id, as `jobs list` shows it, or last"
 
 
@@ -44,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("job", metavar="JOB", help=_JOB_HELP)
     delete.add_argument("jobs", metavar="JOB", nargs="+", help=_JOB_HELP)
     export.add_argument("-o", "--output", type=Path, action="append", default=[], metavar="OUT",
-                        help="file to write: .glb, .obj (with .mtl and .png), .stl, .ply, .npz or .mp4; several times")
+                        help="file to write: .glb, .obj (with .mtl and .png), .stl, .ply, .npz or .mp4; several times. "
+                        "Without any: all but .npz, and the turntable, into results/NAME of the data folder")
     export.add_argument("--turntable", type=Path, metavar="FOLDER", help="write 30 pictures and a film of a turn")
     sheet.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .html file to write")
     rerun.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE",
@@ -107,7 +110,7 @@ def _show(history: History, arguments: argparse.Namespace) -> None:
 def _export(history: History, arguments: argparse.Namespace) -> None:
     info = find_job(history.jobs(), arguments.job)
     if not arguments.output and arguments.turntable is None:
-        raise BadOutput("Nothing to write was named.", "Add -o NAME.glb, or --turntable FOLDER.")
+        _choose_own_folder(info, arguments)
     from .pipeline.export import check_output, write_mesh
     from .pipeline.thumbnails import textured_from_artefacts
     from .pipeline.turntable import check_turntable, write_turn
@@ -124,6 +127,18 @@ def _export(history: History, arguments: argparse.Namespace) -> None:
     if arguments.turntable is not None:
         written += write_turn(arguments.turntable, textured)
     _say("Written: " + ", ".join(map(str, written)))
+
+
+def _choose_own_folder(info: JobInfo, arguments: argparse.Namespace) -> None:
+    """Nothing was named: all there is, into the job's own folder below that of the data. Raises BadOutput."""
+    label = info.label or info.method
+    folder = arguments.data.expanduser() / "results" / result_folder_name(label, info.job)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadOutput(f"The folder {folder} cannot be made ({error.strerror}).", "Name files with -o.") from error
+    arguments.output = [folder / f"{file_name(label)}{suffix}" for suffix in _OWN_SUFFIXES]
+    arguments.turntable = folder
 
 
 def _sheet(history: History, arguments: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """The real runner: from a job's method to the pipeline and back to artefacts. torch and numpy are imported late."""
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -10,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..bridge.errors import BadSettings, EngineFailed, InternalError
+from ..bridge.errors import BadOutput, BadSettings, EngineFailed, InternalError
 from ..bridge.settings import (
     METHODS,
+    TURNTABLE,
     BakeSettings,
     ImageSettings,
     RefineMeshSettings,
@@ -108,10 +110,10 @@ def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink
     from .pipeline.progress import Run
 
     started = time.perf_counter()
-    run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
-              preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
-    result = generate_from_views(files, settings, run, device)
-    outputs = [*pack_result(result), *_extras(run)]
+    run = Run((*STAGES, *((TURNTABLE,) if settings.turntable else ())), report=link.report,
+              is_cancelled=link.is_cancelled, preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
+    result, turn = with_turn(generate_from_views(files, settings, run, device), settings.turntable, run, device)
+    outputs = [*pack_result(result), *_extras(run), *turn]
     return outputs, summarise("views", result, time.perf_counter() - started, run.finished_early)
 
 
@@ -159,10 +161,34 @@ def _run_image(shelf: ModelShelf | None, settings: ImageSettings, files: Mapping
     started = time.perf_counter()
     shelf = shelf or open_shelf()
     choice = shelf.choose(settings.model, device)
-    run = Run(image_stages(choice.model.spec), report=link.report, is_cancelled=link.is_cancelled,
+    run = Run(image_stages(choice.model.spec, settings.turntable), report=link.report, is_cancelled=link.is_cancelled,
               preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
-    result = generate_from_image(files, settings, shelf, choice, run, device)
-    return pack_result(result), summarise("image", result, time.perf_counter() - started)
+    result, turn = with_turn(generate_from_image(files, settings, shelf, choice, run, device), settings.turntable, run,
+                             device)
+    return [*pack_result(result), *turn], summarise("image", result, time.perf_counter() - started)
+
+
+def with_turn(result: PipelineResult, wanted: bool, run: Run, device: str) -> tuple[PipelineResult, list[Output]]:
+    """(the result with what its last stage took and told; the pictures and the film of a turn around it, if `wanted`).
+
+    The result is not lost with its film: where that cannot be encoded, it is a warning. Raises Cancelled.
+    """
+    if not wanted:
+        return result, []
+    import torch
+
+    from .pipeline.turntable import TURN_FRAMES, TURN_PX, film_bytes, render_turntable
+
+    outputs = []
+    with run.stage(TURNTABLE, unit="pictures") as stage:
+        frames = render_turntable(result.textured, TURN_FRAMES, TURN_PX, torch.device(device), stage)
+        for index, frame in enumerate(frames):
+            outputs.append(Output(f"{TURNTABLE}_{index:03}", "image/png", encode_png(frame)))
+        try:
+            outputs.append(Output(f"{TURNTABLE}_mp4", "video/mp4", film_bytes(frames)))
+        except BadOutput as error:
+            stage.warn(str(error))
+    return dataclasses.replace(result, stages=tuple(run.times), warnings=tuple(run.warnings)), outputs
 
 
 def pack_mesh(mesh: Mesh) -> Buffers:
@@ -178,8 +204,9 @@ def pack_result(result: PipelineResult) -> list[Output]:
     cameras = [_describe_camera(name, camera) for name, camera in result.cameras]
     arrays = {"vertices": _array(textured.mesh.vertices, "<f4"), "faces": _array(textured.mesh.faces, "<i4"),
               "corner_uvs": _array(textured.corner_uvs, "<f4")}
+    maps = {"base_color": textured.base_color, "normal_map": textured.normal_map}
     return [*(Output(name, "array", data, dtype, shape) for name, (dtype, shape, data) in arrays.items()),
-            Output("base_color", "image/png", encode_png(textured.base_color)),
+            *(Output(name, "image/png", encode_png(image)) for name, image in maps.items() if image is not None),
             Output("cameras", "application/json", json.dumps(cameras, allow_nan=False).encode()),
             *(Output(name, "image/png", encode_png(picture)) for name, picture in result.pictures.items())]
 
@@ -195,7 +222,7 @@ def summarise(method: str, result: PipelineResult, seconds: float, finished_earl
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """PNG of (H, W), (H, W, 3) or (H, W, 4) uint8 sRGB, row 0 on top."""
+    """PNG of (H, W), (H, W, 3) or (H, W, 4) uint8, row 0 on top."""
     import cv2
 
     if image.ndim == 3:

@@ -4,7 +4,7 @@ from __future__ import annotations
 import bpy
 from bpy.types import Operator
 
-from ...bridge.errors import BridgeError
+from ...bridge.errors import BridgeError, EngineFailed
 from .. import preferences, pump
 from .generate import NO_PYTHON
 
@@ -23,8 +23,7 @@ class SLIPCAST_OT_start_engine(Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            pump.session().start_engine()
-            pump.wake()
+            start_engine()
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -44,9 +43,27 @@ class SLIPCAST_OT_stop_engine(Operator):
         return pump.session().engine in ("starting", "ready")
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        pump.session().stop_engine()
-        pump.wake()
+        stop_engine()
         return {"FINISHED"}
+
+
+def start_engine() -> None:
+    """Without a window, wait until it is ready. Raises EngineNotFound, EngineFailed."""
+    session = pump.session()
+    session.start_engine()
+    pump.wake()
+    if bpy.app.background:
+        pump.wait_until(lambda: session.engine != "starting")
+        if session.engine == "failed":
+            raise session.error or EngineFailed(f"The engine could not start: {session.engine_why}.")
+
+
+def stop_engine() -> None:
+    """Without a window, wait until it has ended."""
+    pump.session().stop_engine()
+    pump.wake()
+    if bpy.app.background:
+        pump.wait_until(lambda: pump.session().engine in ("off", "failed"))
 
 
 CLASSES = (SLIPCAST_OT_start_engine, SLIPCAST_OT_stop_engine)

@@ -58,6 +58,35 @@ class SLIPCAST_OT_live_snapshot(Operator):
         return {"FINISHED"}
 
 
+class SLIPCAST_OT_live_colors(Operator):
+    """Show colors of vertices, as those of the live mesh, in this viewport's Solid shading; or its own choice again"""
+
+    bl_idname = "slipcast.live_colors"
+    bl_label = "Show Colors"
+    bl_options = set()   # not UNDO: how a viewport shows things is none of undo's business
+
+    shown: BoolProperty(name="Shown", default=True, options={"SKIP_SAVE"}, description="Whether colors are shown")
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        why = why_not_show_colors(context.space_data)
+        cls.poll_message_set(why)
+        return not why
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        context.space_data.shading.color_type = "VERTEX" if self.shown else "MATERIAL"
+        return {"FINISHED"}
+
+
+def why_not_show_colors(space: bpy.types.Space | None) -> str:
+    """Why a viewport cannot be told to show colours of vertices; "" when it can."""
+    if not isinstance(space, bpy.types.SpaceView3D):
+        return "Use it in a 3D viewport"
+    if space.shading.type in ("WIREFRAME", "RENDERED"):
+        return "The viewport must be in Solid shading"
+    return "Material Preview shows them already" if space.shading.type == "MATERIAL" else ""
+
+
 class SLIPCAST_OT_finish_early(Operator):
     """The live mesh is good enough: stop bettering it, and go on to its texture"""
 
@@ -89,7 +118,8 @@ def _tidy() -> None:
     pump.live_mesh().tidy()
 
 
-CLASSES = (SLIPCAST_OT_live_visibility, SLIPCAST_OT_live_snapshot, SLIPCAST_OT_finish_early)
+CLASSES = (SLIPCAST_OT_live_visibility, SLIPCAST_OT_live_snapshot, SLIPCAST_OT_live_colors,
+           SLIPCAST_OT_finish_early)
 HANDLERS = (bpy.app.handlers.undo_post, bpy.app.handlers.redo_post)
 
 

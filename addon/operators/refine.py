@@ -18,6 +18,7 @@ from ..properties import knob_properties, settings_from_properties
 from ..scene.refine_source import MESH_LABEL, RefineSource, SourceWishes, read_source, symmetry_of
 from ..scene.refined import other_state, swap_before_after
 from ..scene.results import Placement
+from ..scene.scenes import find_object
 from ..scene.targets import TargetProgress
 from ..terminal import ProgressLines
 from .generate import JOB_RUNS, NO_PYTHON
@@ -197,7 +198,7 @@ def refine_settings(read: Callable[[str], Any], mesh: bpy.types.Mesh) -> RefineM
 def refine_request(folder: Path, settings: RefineMeshSettings, source: RefineSource, content: bytes,
                    scene_name: str) -> GenerateRequest:
     """The job. Raises BadMesh when the object has gone meanwhile."""
-    if bpy.data.objects.get(source.object_name) is None:
+    if find_object(source.object_uid) is None:
         raise BadMesh(f"{source.object_name} is not there any more.", "Refine another mesh.")
     return GenerateRequest(folder, settings, Placement(source.object_name, in_place=True), scene_name, method="refine",
                            inputs={MESH_LABEL: content}, refined=source)

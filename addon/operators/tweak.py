@@ -151,7 +151,7 @@ class SLIPCAST_OT_flatten_base(_TweakOperator):
 
 
 class SLIPCAST_OT_fill_holes(_TweakOperator):
-    """Close the holes of the mesh"""
+    """Close the holes of the mesh with new faces, all or only small ones"""
 
     bl_idname = "slipcast.fill_holes"
     bl_label = "Fill Holes"

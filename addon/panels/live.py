@@ -8,6 +8,7 @@ from bpy.types import Panel
 
 from .. import pump
 from ..job import JobState, describe, stage_seconds_left
+from ..operators.live import why_not_show_colors
 from ..scene.live import LiveMesh
 from .text import draw_text
 
@@ -36,6 +37,11 @@ class SLIPCAST_PT_live(Panel):
                               icon="HIDE_OFF" if shown else "HIDE_ON")
         toggle.visible = not shown
         row.operator("slipcast.live_snapshot", icon="DUPLICATE")
+        if live.has_colours and not why_not_show_colors(context.space_data):
+            coloured = context.space_data.shading.color_type == "VERTEX"
+            toggle = layout.operator("slipcast.live_colors", text="Hide Colors" if coloured else "Show Colors",
+                                     icon="COLOR")
+            toggle.shown = not coloured
         layout.operator("slipcast.finish_early", icon="CHECKMARK")
         layout.operator("slipcast.cancel", text="Cancel and Keep the Mesh", icon="X").keep = True
 

@@ -16,7 +16,7 @@ from ..session import Session
 from .engine import draw_engine
 from .text import draw_text
 
-HIDDEN_KNOBS = ("seed",)    # in the Advanced panel
+HIDDEN_KNOBS = ("even_light", "seed", "turntable")    # in the Advanced panel
 CATEGORY = "Slipcast"
 
 

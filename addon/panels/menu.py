@@ -7,8 +7,8 @@ from bpy.types import Menu
 from .rebake import draw_rebake
 from .render_views import draw_render_views
 
-GENERATE = (("slipcast.generate", "MESH_MONKEY"), ("slipcast.generate_from_scene", "MESH_MONKEY"),
-            ("slipcast.generate_with_masks", "MESH_MONKEY"))
+GENERATE = (("slipcast.generate", "MESH_MONKEY"), ("slipcast.generate_from_picture", "IMAGE_DATA"),
+            ("slipcast.generate_from_scene", "MESH_MONKEY"), ("slipcast.generate_with_masks", "MESH_MONKEY"))
 RUNNING = (("slipcast.finish_early", "CHECKMARK"), ("slipcast.live_snapshot", "DUPLICATE"), ("slipcast.cancel", "X"))
 REFINE = (("slipcast.refine", "MOD_SHRINKWRAP"), ("slipcast.before_after", "ARROW_LEFTRIGHT"))
 TWEAK = (("slipcast.face_budget", "MOD_DECIM"), ("slipcast.voxel_remesh", "MOD_REMESH"),
@@ -32,6 +32,7 @@ class SLIPCAST_MT_slipcast(Menu):
         layout.menu(SLIPCAST_MT_tweak.bl_idname)
         draw_rebake(layout, context)
         layout.operator("slipcast.paint_mask", icon="BRUSH_DATA").view = context.scene.slipcast_masks.view
+        layout.operator("slipcast.paint_picture_mask", text="Paint Mask of the Picture", icon="BRUSH_DATA")
         layout.operator("slipcast.refresh_history", icon="FILE_REFRESH")
 
 

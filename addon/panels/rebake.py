@@ -70,7 +70,7 @@ def draw_rebake(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 def _draw_views(layout: bpy.types.UILayout, column: bpy.types.UILayout, context: bpy.types.Context) -> None:
     asked = context.scene.slipcast_rebake
-    for name in ("folder", "quality", "texture_px"):
+    for name in ("folder", "quality", "texture_px", "even_light"):
         column.prop(asked, name)
     if draw_running(layout, "bake"):
         return

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,37 +10,38 @@ import numpy as np
 
 from ...bridge.errors import BadOutput
 from ...bridge.events import Result
+from ...bridge.filenames import file_name, result_folder_name
+from .file_formats import glb_bytes, ply_bytes, stl_bytes
 from .results import Placement, prepare_result
 
 SUFFIXES = {"image/png": ".png", "application/json": ".json", "video/mp4": ".mp4"}
 IN_THE_MESH = ("vertices", "faces", "corner_uvs")
-NAME_CHARS = 80
-
-
-def file_name(label: str) -> str:
-    """`label` without what file systems and OBJ files do not take; "result" when nothing is left."""
-    return re.sub(r'[\s\x00-\x1f<>:"/\\|?*]+', "_", label).strip("._")[:NAME_CHARS] or "result"
 
 
 def write_result(folder: Path, result: Result) -> Path:
     """Write all there is of a result into a folder of its own below `folder`; that folder.
 
-    NAME.obj with NAME.mtl and NAME.png, upright for programs in which Y is up (Blender's own importer turns it back);
-    the other artefacts under their names, and job.json with settings, seed and licence.
+    NAME.glb, and NAME.obj with NAME.mtl and NAME.png, upright for programs in which Y is up (Blender's own importers
+    turn them back); NAME.stl and NAME.ply with Z up, as they are printed and measured; the other artefacts under their
+    names (a turntable is 30 pictures and a film); and job.json with settings, seed and licence.
     Raises BadOutput when it cannot be written, BadFrame or BadMesh for a result that cannot be used.
     """
     info = result.info
     name = file_name(info.label or info.method)
-    place = folder / f"{name} {info.job[:8]}"
+    place = folder / result_folder_name(info.label or info.method, info.job)
     prepared = prepare_result(result, Placement(name))
     vertices = prepared.vertices - prepared.world_from_views[:3, 3]   # where the engine has them
     files: dict[str, bytes] = {f"{name}.obj": obj_text(name, vertices, prepared.faces, prepared.corner_uvs),
-                               f"{name}.png": prepared.base_color_png}
+                               f"{name}.png": prepared.base_color_png,
+                               f"{name}.glb": glb_bytes(name, vertices, prepared.faces, prepared.corner_uvs,
+                                                        prepared.base_color_png),
+                               f"{name}.stl": stl_bytes(vertices, prepared.faces),
+                               f"{name}.ply": ply_bytes(vertices, prepared.faces, prepared.corner_uvs)}
     files[f"{name}.mtl"] = _mtl_text(name, "normal_map" in result.data)
     for artefact in result.artefacts.values():
         suffix = SUFFIXES.get(artefact.media_type)
         if suffix and artefact.name not in (*IN_THE_MESH, "base_color"):
-            files[file_name(artefact.name) + suffix] = bytes(result.data[artefact.name])
+            files[file_name(artefact.name.removesuffix("_mp4")) + suffix] = bytes(result.data[artefact.name])
     told = {"job": info.job, "label": info.label, "method": info.method, "settings": dict(info.settings),
             "seed": info.seed, "licence": info.licence, "summary": dict(info.summary)}
     files["job.json"] = json.dumps(told, indent=2).encode()

@@ -18,6 +18,7 @@ from ..background import BackgroundCall
 from .live_arrays import LiveFrame, Topology, find_topology, linear_colours, place_of, read_frame
 from .live_marks import COLLECTION_KEY, COLOUR_NAME, dress, drop_unused_materials, live_collection, undress
 from .results import Placement, slipcast_collection
+from .scenes import scene_of
 from .undo import push_undo
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class LiveMesh:
         """Of the state that is shown, or else has come."""
         frame = self._shown or self._frame
         return 0 if frame is None else len(frame.faces)
+
+    @property
+    def has_colours(self) -> bool:
+        """Whether the state that is shown has colours of its vertices."""
+        return self._shown is not None and self._shown.colours is not None
 
     # --- a job's life -----------------------------------------------------------------------------------------------
     def begin(self, job: str, method: str, placement: Placement, scene_name: str) -> None:
@@ -203,7 +209,7 @@ class LiveMesh:
         return thing
 
     def _scene(self) -> bpy.types.Scene:
-        return bpy.data.scenes.get(self._scene_name) or bpy.context.scene
+        return scene_of(self._job, self._scene_name)
 
     def _make(self) -> Object:
         name = f"{self._placement.name} ({WORK_IN_PROGRESS})"
@@ -295,6 +301,11 @@ def _write_positions(mesh: Mesh, frame: LiveFrame, positions: np.ndarray) -> Non
 
 
 def _remove(thing: Object) -> None:
+    if thing.mode != "OBJECT":      # else Blender never frees the mesh that is being edited
+        windows = bpy.context.window_manager.windows
+        with bpy.context.temp_override(**({"window": windows[0]} if len(windows) else {}), active_object=thing,
+                                       object=thing):
+            bpy.ops.object.mode_set(mode="OBJECT")
     mesh = thing.data
     homes = list(thing.users_collection)
     bpy.data.objects.remove(thing)

@@ -39,7 +39,8 @@ class SourceWishes:
 class RefineSource:
     """What was sent of `object_name`. vertices: (V, 3) float32, faces: (F, 3) int32, as sent. world_from_local: (4, 4)
     float64, of that moment; its world is the one of the views. same_mesh: the faces sent are those of the mesh below
-    the modifiers, so positions can be given back to it."""
+    the modifiers, so positions can be given back to it. outlines, base_outlines: of outlines_of, of the mesh as it was
+    sent and of the one below its modifiers, by which they are known again. object_uid: of scenes.find_object."""
 
     object_name: str
     wishes: SourceWishes
@@ -47,12 +48,20 @@ class RefineSource:
     vertices: np.ndarray
     faces: np.ndarray
     same_mesh: bool
+    outlines: np.ndarray
+    base_outlines: np.ndarray
+    object_uid: int
     notes: tuple[str, ...] = field(default=())
 
     @property
     def mirrored(self) -> bool:
         """The object's scale turns it inside out; faces were turned round for the engine."""
-        return bool(np.linalg.det(self.world_from_local[:3, :3]) < 0)
+        return is_mirrored(self.world_from_local)
+
+
+def is_mirrored(matrix: np.ndarray) -> bool:
+    """Whether a (4, 4) transform turns things inside out."""
+    return bool(np.linalg.det(matrix[:3, :3]) < 0)
 
 
 def symmetry_of(mesh: Mesh) -> str:
@@ -71,7 +80,8 @@ def read_source(thing: Object, depsgraph: Depsgraph, wishes: SourceWishes) -> tu
     mesh = seen.to_mesh(preserve_all_data_layers=True, depsgraph=depsgraph)
     try:
         positions, faces, uvs = triangles_of(mesh)
-        same = _same_faces(mesh, base)
+        outlines, below = outlines_of(mesh), outlines_of(base)
+        same = np.array_equal(outlines, below)
         _check(thing, wishes, same, len(faces))
         weights = _weights(thing, mesh, wishes)
     finally:
@@ -82,11 +92,11 @@ def read_source(thing: Object, depsgraph: Depsgraph, wishes: SourceWishes) -> tu
     if abs(np.linalg.det(matrix[:3, :3])) < 1e-18:
         raise BadMesh(f"{thing.name} is scaled to nothing.", "Give it a scale other than 0.")
     world = (positions.astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
-    source = RefineSource(thing.name, wishes, matrix, world, faces, same)
-    step = -1 if source.mirrored else 1
+    step = -1 if is_mirrored(matrix) else 1
     arrays = {"vertices": world, "faces": np.ascontiguousarray(faces[:, ::step]), "origin": matrix[:3, 3],
               "axes": _plane_normals(matrix)}
-    source = RefineSource(thing.name, wishes, matrix, world, arrays["faces"], same)
+    source = RefineSource(thing.name, wishes, matrix, world, arrays["faces"], same, outlines, below,
+                          thing.session_uid)
     if uvs is not None:
         arrays["corner_uvs"] = np.ascontiguousarray(uvs[:, ::step])
     if weights is not None:
@@ -136,16 +146,13 @@ def _check(thing: Object, wishes: SourceWishes, same: bool, faces: int) -> None:
                       "Choose to apply the modifiers, or switch those off in the viewport.")
 
 
-def _same_faces(mesh: Mesh, base: Mesh) -> bool:
-    if (len(mesh.vertices), len(mesh.loops), len(mesh.polygons)) != \
-            (len(base.vertices), len(base.loops), len(base.polygons)):
-        return False
-    corners = []
-    for each in (mesh, base):
-        values = np.empty(len(each.loops), np.int32)
-        each.loops.foreach_get("vertex_index", values)
-        corners.append(values)
-    return bool(np.array_equal(*corners))
+def outlines_of(mesh: Mesh) -> np.ndarray:
+    """(L + P,) int32: the vertex of each corner, and where each face begins. Unlike its triangles they do not depend on
+    where the vertices are: a quad that bends is split along its other diagonal."""
+    corners, begins = np.empty(len(mesh.loops), np.int32), np.empty(len(mesh.polygons), np.int32)
+    mesh.loops.foreach_get("vertex_index", corners)
+    mesh.polygons.foreach_get("loop_start", begins)
+    return np.concatenate([corners, begins])
 
 
 def _weights(thing: Object, mesh: Mesh, wishes: SourceWishes) -> np.ndarray | None:

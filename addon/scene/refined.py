@@ -11,8 +11,9 @@ from ...bridge.errors import BadMesh
 from .images import pack_png
 from .materials import textured_material
 from .meshes import build_mesh
-from .refine_source import SPACE_KEY, RefineSource, active_modifiers, triangles_of
+from .refine_source import SPACE_KEY, RefineSource, active_modifiers, outlines_of
 from .results import PreparedResult, all_or_nothing
+from .scenes import find_object
 
 if TYPE_CHECKING:
     from bpy.types import Image, Mesh, Object
@@ -30,8 +31,8 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
 
     All of it is done, or nothing. Raises BadMesh when the object is gone, or its mesh is not the one that was sent.
     """
-    thing = bpy.data.objects.get(source.object_name)
-    if thing is None or thing.type != "MESH" or prepared.views_vertices is None:
+    thing = _same_object(source)
+    if thing is None or prepared.views_vertices is None:
         raise BadMesh(f"{source.object_name}, which was refined, is not there any more.")
     with all_or_nothing(bpy.data):
         before: Mesh = thing.data  # type: ignore[assignment]
@@ -48,6 +49,17 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
     return thing, notes
 
 
+def _same_object(source: RefineSource) -> Object | None:
+    """Also under another name; and in a file that was loaded again, if it has the mesh that was sent."""
+    found = find_object(source.object_uid)
+    if found is None:
+        called = bpy.data.objects.get(source.object_name)
+        same = called is not None and called.type == "MESH" and np.array_equal(
+            outlines_of(called.data), source.base_outlines)  # type: ignore[arg-type]
+        found = called if same else None
+    return found if found is not None and found.type == "MESH" else None
+
+
 def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult) -> tuple[Mesh, tuple[str, ...]]:
     """(the mesh before, notes). Loops, UVs, groups, shape keys and slots stay as they are; positions move."""
     moved = prepared.views_vertices
@@ -57,7 +69,7 @@ def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult
     applies = source.wishes.modifiers == "APPLY" and bool(active_modifiers(thing))
     mesh = _applied(thing) if applies else thing.data
     assert isinstance(mesh, bpy.types.Mesh)
-    if not np.array_equal(triangles_of(mesh)[1][:, ::-1 if source.mirrored else 1], source.faces):
+    if len(mesh.vertices) != len(moved) or not np.array_equal(outlines_of(mesh), source.outlines):
         raise BadMesh(f"{thing.name} was edited while it was refined: its faces are other ones now.")
     away = moved.astype(np.float64) - source.vertices
     step = (away @ np.linalg.inv(source.world_from_local[:3, :3]).T).astype(np.float32)

@@ -52,6 +52,7 @@ class PreparedResult:
     """A result read, checked and moved; nothing of it is in Blender yet.
 
     vertices: (V, 3) float32, local to the object. faces: (F, 3) int32. corner_uvs: (F, 3, 2) float32.
+    normal_map_png: tangent space, or None: the engine made none.
     world_from_views: (4, 4) float64, the similarity that takes the views' world to Blender's.
     views_vertices: (V, 3) float32, in the views' world, to the bit as the engine sent them.
     masks: the artefact of that name, or the one mask in the same form; empty without any. warnings: of the job.
@@ -68,6 +69,7 @@ class PreparedResult:
     views_vertices: np.ndarray | None = None
     masks: bytes = b""
     warnings: tuple[str, ...] = ()
+    normal_map_png: bytes | None = None
 
 
 def prepare_result(result: Result, placement: Placement, engine_version: str = "") -> PreparedResult:
@@ -87,7 +89,9 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
                           world_from_views, _properties(result, engine_version, world_from_views, placement.base),
                           views_vertices=vertices,
                           masks=_masks(result),
-                          warnings=tuple(map(str, result.info.summary.get("warnings", ()))))
+                          warnings=tuple(map(str, result.info.summary.get("warnings", ()))),
+                          normal_map_png=(bytes(_data(result, "normal_map")) if "normal_map" in result.artefacts
+                                          else None))
 
 
 def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy.types.Scene,
@@ -100,7 +104,10 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
     with all_or_nothing(data):
         mesh = build_mesh(data.meshes, name, prepared.vertices, prepared.faces, prepared.corner_uvs)
         image = pack_png(data.images, f"{name} Base Color", prepared.base_color_png)
-        mesh.materials.append(textured_material(data.materials, name, image))
+        relief = None
+        if prepared.normal_map_png is not None:
+            relief = pack_png(data.images, f"{name} Normal Map", prepared.normal_map_png, colors=False)
+        mesh.materials.append(textured_material(data.materials, name, image, relief))
         made = data.objects.new(name, mesh)
         made.location = prepared.placement.base
         for key, value in prepared.properties.items():

@@ -1,12 +1,12 @@
 """How much memory is free where a model would be loaded, and whether an error means that it ran out."""
 from __future__ import annotations
 
-import psutil
-
 
 def free_bytes(device: str) -> int:
     """Of memory that a new model could take, on "cpu" or "cuda:N"."""
     if device == "cpu":
+        import psutil  # a worker only asks whether an error means that memory ran out
+
         return int(psutil.virtual_memory().available)
     import torch
 

@@ -8,7 +8,8 @@ generate.py  generate_from_views: all of the following, strung together
 images.py    load_views       files -> ViewSet (cameras.py, colmap.py, lens.py, pointcloud.py read the rest)
 matting.py   mask_views       ViewSet -> masks (cutout.py, silhouettes.py, objectpoints.py, agreement.py)
 volume.py    working_volume   cameras and masks -> box
-hull.py      visual_hull      views, masks, box -> Field
+hull.py      visual_hull      views, masks, box -> Field (agreement.py, openings.py: masks that are wrong;
+                              depth_carving.py: hollows, where views carry depth)
 surface.py   extract_surface  Field -> Mesh
 finish.py    finish_mesh      crumbs out, face budget, closed (manifold.py)
 outlines.py  fit_outlines     hull bulges between the views: relaxed, with the same outlines
@@ -17,7 +18,9 @@ refine.py    refine_mesh      mesh and views -> mesh that looks like its views (
                               refine_guard.py judges the result)
 remesh.py    remesh_isotropic triangles of one size (halfedge.py, crossing.py): between the steps of refine
 unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; projection_charts.py when it is too slow)
-bake.py      bake_base_color  UvMesh and views -> texture (trust.py, exposure.py, fill.py; kernels in ../render)
+bake.py      bake_base_color  UvMesh and views -> texture (texels.py, trust.py, favour.py, delight.py, fill.py; kernels
+                             in ../render), brought closer to all views by texture_fit.py (texture_losses.py)
+normal_map.py bake_normal_map  UvMesh and the finer Mesh -> tangent-space map (tangents.py, texels.py)
 
 generate_image.py  generate_from_image: one picture, by a model of ../models, to a textured mesh
 picture.py   read_picture     any orientation, depth and colours -> upright sRGB

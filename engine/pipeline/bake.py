@@ -7,101 +7,116 @@ before, highlights are held back by a robust mean, unseen texels take on their s
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ..render import Fragments, find_fragments, interpolate_at
 from ..render.observe import ViewStack, blend_observations, linear_from_srgb_table, observe
-from .atlas import merged_corners
-from .exposure import solve_gains
+from .delight import ViewLight, find_view_light, fit_view_light
 from .favour import view_favour
 from .fill import pad_with_nearest, vertex_colors
 from .normals import vertex_normals
 from .progress import Stage
+from .texels import Texels
+from .texture_fit import Projected, TextureSettings, fit_texture, judges_among, rounds_of
 from .trust import stack_views
 from .types import Mask, UvMesh, ViewSet
 
 SHARPNESS = 3.0              # exponent on weights: 1 = mean of the views, large = only the best view
 BRIGHTER, DARKER = 0.12, 0.3  # log luminance off the median at which a view counts half: highlights are brighter
 OBSERVATIONS_AT_ONCE = 4_000_000
-EXPOSURE_SAMPLES = 20_000
+LIGHT_SAMPLES = 10_000
 FAINT = 0.01                 # of the median confidence: below, the fill shines through
 
 
+@dataclass(frozen=True)
+class Baked:
+    """base_color: (H, W, 3) uint8 sRGB, row 0 = highest v; every texel is filled. light: what was divided out of it."""
+
+    base_color: np.ndarray
+    light: ViewLight
+
+    @property
+    def facts(self) -> dict[str, bool]:
+        """For the summary of a job: whether a light that moved with the camera is out of the texture."""
+        return {"light_evened": self.light.moves}
+
+
 def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
-                    stage: Stage) -> np.ndarray:
-    """Base colour texture, (texture_px, texture_px, 3) uint8 sRGB, row 0 = highest v; every texel is filled.
+                    stage: Stage, fit: TextureSettings | None = None) -> np.ndarray:
+    """Base colour texture, (texture_px, texture_px, 3) uint8 sRGB: that of bake_texture, without its light."""
+    return bake_texture(uv_mesh, views, masks, texture_px, device, stage, fit).base_color
+
+
+def bake_texture(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
+                  stage: Stage, fit: TextureSettings | None = None) -> Baked:
+    """The texture of a mesh, from the best views of each texel; with `fit` it is then optimised until the mesh looks
+    like all its views, and a light that moves with the camera is taken out of it (texture_fit.py, delight.py).
 
     masks: one per view; a view whose mask has confidence 0 is left out. Progress counts views (their depth maps), then
-    blocks of texels. Raises Cancelled.
+    blocks of texels, then rounds of the fit. Raises Cancelled.
     """
     used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
     if not used:
         used = list(zip(views.views, masks))
-    texels = _Texels(uv_mesh, texture_px, device)
+    texels = Texels(uv_mesh, texture_px, device)
     block = max(1, OBSERVATIONS_AT_ONCE // len(used))
     stage.total = stage.done + len(used) + math.ceil(texels.count / block)
+    stage.total += 0 if fit is None else rounds_of(fit, len(used))
     stack = stack_views(uv_mesh.mesh, [view for view, _ in used], [mask for _, mask in used], device, stage)
     linear = torch.from_numpy(linear_from_srgb_table()).to(device)
-    gains = _gains(texels, stack, linear)
-    favour = view_favour(uv_mesh.mesh, stack, linear)
-    color = np.zeros((texels.count, 3), np.float32)
-    confidence = np.zeros(texels.count, np.float32)
+    light = _light(texels, stack, linear, fit is not None and fit.moving_light)
+    normals = torch.from_numpy(vertex_normals(uv_mesh.mesh.vertices, uv_mesh.mesh.faces)).to(device)
+    moving = light.moving_in_all(normals)
+    favour = view_favour(uv_mesh.mesh, stack, linear) * light.calm_in_all(normals)
+    judges = judges_among(len(used)) if fit is not None else ()
+    full, blind = _Blended(texels.count), _Blended(texels.count) if judges else None
     for start in range(0, texels.count, block):
         part = slice(start, start + block)
         seen, weight = observe(*texels.surface(part), stack, linear)
+        seen /= light.gain.exp()
+        if light.moves:
+            seen /= texels.at(part, moving).exp()[..., None]
         weight = torch.sqrt(weight * texels.at(part, favour))   # 0 stays 0: hidden is hidden
-        mixed, sure = blend_observations(seen * gains, weight, SHARPNESS, BRIGHTER, DARKER)
-        color[part], confidence[part] = mixed.cpu().numpy(), sure.cpu().numpy()
+        full.blend(part, seen, weight)
+        if blind is not None:
+            weight[:, list(judges)] = 0
+            blind.blend(part, seen, weight)
         stage.advance()
     stage.check()
-    return _finish(texels, color, confidence)
+    image = _filled(texels, full)
+    if fit is not None:
+        projected = Projected(image, None if blind is None else _filled(texels, blind), texels.covered)
+        cameras = [view.camera for view, _ in used]
+        image = fit_texture(projected, uv_mesh, cameras, stack, favour, moving, light, fit, stage)
+    return Baked(pad_with_nearest(srgb_bytes(image), texels.covered), light)
 
 
-class _Texels:
-    """The covered texels of a texture and where they lie on the surface."""
+class _Blended:
+    """Colour (N, 3) linear and confidence (N,) of the texels, float32."""
 
-    def __init__(self, uv_mesh: UvMesh, texture_px: int, device: torch.device) -> None:
-        mesh = uv_mesh.mesh
-        _, uvs, split = merged_corners(mesh.faces, uv_mesh.corner_uvs)
-        ones = np.ones(len(uvs), np.float32)
-        clip = np.stack([uvs[:, 0] * 2 - 1, 1 - uvs[:, 1] * 2, ones * 0, ones], -1).astype(np.float32)
-        fragments: Fragments = find_fragments(torch.from_numpy(clip).to(device)[None],
-                                              torch.from_numpy(split).to(device), texture_px, texture_px)
-        covered = fragments.face[0] >= 0
-        self.mesh, self.covered = mesh, covered.cpu().numpy()
-        self.face, self.weights = fragments.face[0][covered], fragments.weights[0][covered]
-        self.count = len(self.face)
-        self._faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, dtype=np.int32)).to(device)
-        self._vertices = torch.from_numpy(np.ascontiguousarray(mesh.vertices, dtype=np.float32)).to(device)
-        self._normals = torch.from_numpy(vertex_normals(mesh.vertices, mesh.faces)).to(device)
+    def __init__(self, count: int) -> None:
+        self.color, self.confidence = np.zeros((count, 3), np.float32), np.zeros(count, np.float32)
 
-    def surface(self, part: slice) -> tuple[torch.Tensor, torch.Tensor]:
-        """Points and normals (N, 3) float32, world, of some of the texels."""
-        return self.at(part, self._vertices), self.at(part, self._normals)
-
-    def at(self, part: slice, attributes: torch.Tensor) -> torch.Tensor:
-        """Vertex attributes (V, C) at some of the texels, (N, C)."""
-        return interpolate_at(self.face[part], self.weights[part], self._faces, attributes)
-
-    def corners(self) -> tuple[np.ndarray, np.ndarray]:
-        """Vertex indices and barycentric weights of each texel, (N, 3) each."""
-        two = self.weights.cpu().numpy()
-        return self.mesh.faces[self.face.cpu().numpy()], np.concatenate([two, 1 - two.sum(1, keepdims=True)], 1)
+    def blend(self, part: slice, seen: torch.Tensor, weight: torch.Tensor) -> None:
+        mixed, sure = blend_observations(seen, weight, SHARPNESS, BRIGHTER, DARKER)
+        self.color[part], self.confidence[part] = mixed.cpu().numpy(), sure.cpu().numpy()
 
 
-def _gains(texels: _Texels, stack: ViewStack, linear: torch.Tensor) -> torch.Tensor:
-    """(V, 3) float32 factors that even out exposure, from evenly spread texels."""
-    step = max(1, texels.count // EXPOSURE_SAMPLES)
-    seen, weight = observe(*texels.surface(slice(0, None, step)), stack, linear)
-    gains = solve_gains(seen.cpu().numpy(), weight.cpu().numpy())
-    return torch.from_numpy(gains.astype(np.float32)).to(linear.device)
+def _light(texels: Texels, stack: ViewStack, linear: torch.Tensor, moving: bool) -> ViewLight:
+    """What makes the views differ, from evenly spread texels: exposures, and, if asked for, a light that moves."""
+    points, normals = texels.surface(slice(0, None, max(1, texels.count // LIGHT_SAMPLES)))
+    seen, weight = observe(points, normals, stack, linear)
+    turn = stack.pose[:, :3, :3]
+    if moving:
+        return find_view_light(seen, weight, normals, turn)
+    return fit_view_light(seen, weight, normals, turn, moving=False)
 
 
-def _finish(texels: _Texels, color: np.ndarray, confidence: np.ndarray) -> np.ndarray:
-    """Fill what is unseen or only faintly seen, pad, and go to sRGB bytes."""
-    mesh = texels.mesh
+def _filled(texels: Texels, blended: _Blended) -> np.ndarray:
+    """(H, W, 3) float32 linear: what is unseen or only faintly seen takes on its surroundings; 0 between the charts."""
+    mesh, color, confidence = texels.mesh, blended.color, blended.confidence
     seen = confidence[confidence > 0]
     sure = np.clip(confidence / (FAINT * float(np.median(seen))), 0, 1) if len(seen) else confidence
     corners, weights = texels.corners()
@@ -109,9 +124,9 @@ def _finish(texels: _Texels, color: np.ndarray, confidence: np.ndarray) -> np.nd
     faint = np.flatnonzero(sure < 1)
     under = (smooth[corners[faint]] * weights[faint][..., None]).sum(1)
     color[faint] += (1 - sure[faint])[:, None] * (under - color[faint])
-    image = np.zeros((*texels.covered.shape, 3), np.uint8)
-    image[texels.covered] = srgb_bytes(color)
-    return pad_with_nearest(image, texels.covered)
+    image = np.zeros((*texels.covered.shape, 3), np.float32)
+    image[texels.covered] = color
+    return image
 
 
 def srgb_bytes(linear: np.ndarray) -> np.ndarray:

@@ -7,13 +7,14 @@ from pathlib import Path
 import torch
 
 from ...bridge.settings import BakeSettings
-from .bake import bake_base_color
+from .bake import bake_texture
 from .images import load_views
 from .mask_archive import pack_masks
 from .matting import mask_views
 from .presets import views_preset
 from .progress import Run
 from .refine_job import check_place, given_mesh, own_coordinates
+from .texture_fit import texture_preset
 from .types import PipelineResult, TexturedMesh
 
 STAGES = ("load", "masks", "check", "unwrap", "bake")
@@ -38,7 +39,8 @@ def bake_from_views(files: Mapping[str, Path], settings: BakeSettings, run: Run,
     with run.stage("unwrap") as stage:
         uv_mesh = own_coordinates(given.mesh, given.corner_uvs, settings.texture_px, stage)
     with run.stage("bake") as stage:
-        base_color = bake_base_color(uv_mesh, views, masks, settings.texture_px, place, stage)
+        baked = bake_texture(uv_mesh, views, masks, settings.texture_px, place, stage,
+                             texture_preset(settings.quality, settings.even_light))
     cameras = tuple((view.name, view.camera) for view in views.views)
-    return PipelineResult(TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, base_color), cameras, str(place),
-                          tuple(run.times), tuple(run.warnings))
+    return PipelineResult(TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color), cameras, str(place),
+                          tuple(run.times), tuple(run.warnings), facts=baked.facts)

@@ -6,9 +6,12 @@
 | .obj | Y up, as importers expect | mesh, normals, UVs (v up); NAME.mtl and NAME.png beside it |
 | .ply | Blender's world (Z up) | mesh with shared vertices, colour per vertex |
 | .stl | Blender's world (Z up), scene units as they are (STL has no unit) | triangles only |
-| .npz | Blender's world (Z up) | vertices, faces, corner_uvs, base_color: exact |
+| .npz | Blender's world (Z up) | vertices, faces, corner_uvs, base_color, normal_map: exact |
 | .mp4 | - | a film: one turn around the object (turntable.py) |
 
+Where there is a normal map, .glb holds it and the tangents it was made with, .obj has NAME_normal.png beside it.
+Normals are those that a normal map was made for (normals.shading_normals: Blender's). Blender's .obj importer takes
+every picture for colour: set the normal map's colour space to Non-Color there; .glb needs nothing.
 A file appears complete or not at all: everything is written under another name first.
 """
 from __future__ import annotations
@@ -26,7 +29,8 @@ from PIL import Image
 from ...bridge.errors import BadOutput, NoSpace
 from . import glb
 from .atlas import merged_corners
-from .normals import face_normals, vertex_normals
+from .normals import face_normals, shading_normals
+from .tangents import corner_tangents
 from .types import TexturedMesh
 
 ROUGHNESS = 0.8
@@ -96,19 +100,36 @@ def y_up(points: np.ndarray) -> np.ndarray:
     return np.stack([points[:, 0], points[:, 2], -points[:, 1]], -1)
 
 
-def png_bytes(base_color: np.ndarray) -> bytes:
+def png_bytes(image: np.ndarray) -> bytes:
     """(H, W, 3) uint8 as a PNG file."""
     buffer = io.BytesIO()
-    Image.fromarray(base_color, "RGB").save(buffer, "PNG", compress_level=6)
+    Image.fromarray(image, "RGB").save(buffer, "PNG", compress_level=6)
     return buffer.getvalue()
 
 
 def _glb(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
-    source, uvs, split = merged_corners(textured.mesh.faces, textured.corner_uvs)
-    normals = vertex_normals(textured.mesh.vertices, textured.mesh.faces)
-    down = np.stack([uvs[:, 0], 1 - uvs[:, 1]], -1).astype(np.float32)
-    return {path: glb.glb_bytes(y_up(textured.mesh.vertices)[source], y_up(normals)[source], down, split,
-                                png_bytes(textured.base_color), path.stem, ROUGHNESS)}
+    mesh, relief = textured.mesh, textured.normal_map
+    normals = shading_normals(mesh.vertices, mesh.faces)
+    columns = {"POSITION": mesh.vertices, "NORMAL": normals}
+    faces = mesh.faces
+    if relief is not None:
+        tangents, vertex, faces = _tangent_rows(textured, normals)
+        columns = {name: column[vertex] for name, column in columns.items()} | {"TANGENT": tangents}
+    source, uvs, split = merged_corners(faces, textured.corner_uvs)
+    tables = {name: np.concatenate([y_up(column[:, :3]), column[:, 3:]], 1)[source] for name, column in columns.items()}
+    tables["TEXCOORD_0"] = np.stack([uvs[:, 0], 1 - uvs[:, 1]], -1).astype(np.float32)
+    return {path: glb.glb_bytes(tables, split, png_bytes(textured.base_color),
+                                None if relief is None else png_bytes(relief), path.stem, ROUGHNESS)}
+
+
+def _tangent_rows(textured: TexturedMesh, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Vertices split where tangents differ: tangents (S, 4) float32 with handedness, the vertex of each (S,), and faces
+    (F, 3) of them."""
+    known = corner_tangents(textured.mesh, textured.corner_uvs, normals)
+    signs = np.repeat(known.signs, 3)[:, None]
+    rows, which = np.unique(np.concatenate([known.tangents.reshape(-1, 3), signs], 1), axis=0, return_inverse=True)
+    pairs, index = np.unique(np.stack([textured.mesh.faces.ravel(), which.ravel()], -1), axis=0, return_inverse=True)
+    return rows[pairs[:, 1]], pairs[:, 0], index.reshape(-1, 3)
 
 
 def _obj(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
@@ -119,12 +140,18 @@ def _obj(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
     lines.write(f"# Slipcast, Y up\nmtllib {material.name}\no {path.stem}\n")
     np.savetxt(lines, y_up(mesh.vertices), "v %.7g %.7g %.7g")
     np.savetxt(lines, uvs, "vt %.7g %.7g")
-    np.savetxt(lines, y_up(vertex_normals(mesh.vertices, mesh.faces)), "vn %.5f %.5f %.5f")
+    np.savetxt(lines, y_up(shading_normals(mesh.vertices, mesh.faces)), "vn %.5f %.5f %.5f")
     lines.write("usemtl surface\ns 1\n")
     corners = np.stack([mesh.faces + 1, index.reshape(-1, 3) + 1, mesh.faces + 1], -1).reshape(-1, 9)
     np.savetxt(lines, corners, "f %d/%d/%d %d/%d/%d %d/%d/%d")
     description = f"newmtl surface\nKd 1 1 1\nKs 0 0 0\nPr {ROUGHNESS}\nPm 0\nillum 1\nmap_Kd {texture.name}\n"
-    return {path: lines.getvalue().encode(), material: description.encode(), texture: png_bytes(textured.base_color)}
+    files = {path: lines.getvalue().encode(), material: description.encode(), texture: png_bytes(textured.base_color)}
+    if textured.normal_map is not None:
+        relief = path.with_name(f"{path.stem}_normal.png")
+        # Readers that know `norm` take it; the others, Blender among them, know only the older name.
+        files[material] += f"norm {relief.name}\nmap_Bump -bm 1.0 {relief.name}\n".encode()
+        files[relief] = png_bytes(textured.normal_map)
+    return files
 
 
 def vertex_colors_of(textured: TexturedMesh) -> np.ndarray:
@@ -142,7 +169,7 @@ def vertex_colors_of(textured: TexturedMesh) -> np.ndarray:
 def _ply(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
     mesh = textured.mesh
     rows = np.empty(len(mesh.vertices), [("xyz", "<f4", 3), ("normal", "<f4", 3), ("color", "u1", 3)])
-    rows["xyz"], rows["normal"] = mesh.vertices, vertex_normals(mesh.vertices, mesh.faces)
+    rows["xyz"], rows["normal"] = mesh.vertices, shading_normals(mesh.vertices, mesh.faces)
     rows["color"] = vertex_colors_of(textured)
     faces = np.empty(len(mesh.faces), [("count", "u1"), ("index", "<i4", 3)])
     faces["count"], faces["index"] = 3, mesh.faces
@@ -165,8 +192,9 @@ def _stl(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
 
 def _npz(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
     buffer = io.BytesIO()
+    relief = {} if textured.normal_map is None else {"normal_map": textured.normal_map}
     np.savez_compressed(buffer, vertices=textured.mesh.vertices, faces=textured.mesh.faces,
-                        corner_uvs=textured.corner_uvs, base_color=textured.base_color)
+                        corner_uvs=textured.corner_uvs, base_color=textured.base_color, **relief)
     return {path: buffer.getvalue()}
 
 

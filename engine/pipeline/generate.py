@@ -7,18 +7,20 @@ from pathlib import Path
 import torch
 
 from ...bridge.settings import ViewsSettings
-from .bake import bake_base_color
+from .bake import bake_texture
 from .finish import finish_mesh, reduce_faces
 from .hull import visual_hull
 from .images import load_views
 from .mask_archive import pack_masks
 from .matting import mask_views
+from .normal_map import bake_normal_map, worth_a_normal_map
 from .outlines import fit_outlines
 from .presets import views_preset
 from .progress import Run
 from .refine import refine_mesh
 from .refine_settings import refine_preset
 from .surface import extract_surface
+from .texture_fit import texture_preset
 from .types import PipelineResult, TexturedMesh
 from .unwrap import UnwrapSettings, unwrap_mesh
 from .volume import working_volume
@@ -52,16 +54,20 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
         mesh = finish_mesh(mesh, max(settings.face_budget, WORKING_FACES), stage)
     run.preview(mesh)
     with run.stage("outlines", unit="rounds") as stage:
-        mesh = fit_outlines(mesh, views, masks, box, preset.outline_px, preset.outline_rounds, place, stage)
+        if not field.by_depth:   # it would fill the hollows again, as far as outlines allow
+            mesh = fit_outlines(mesh, views, masks, box, preset.outline_px, preset.outline_rounds, place, stage)
     run.preview(mesh)
     with run.stage("refine", unit="iterations") as stage:
-        mesh = refine_mesh(mesh, views, masks, refine_preset(settings.quality), place, stage, run.preview)
-        mesh = reduce_faces(mesh, settings.face_budget, stage)
+        fine = refine_mesh(mesh, views, masks, refine_preset(settings.quality), place, stage, run.preview)
+        mesh = reduce_faces(fine, settings.face_budget, stage)
     run.preview(mesh)
     with run.stage("unwrap") as stage:
         uv_mesh = unwrap_mesh(mesh, UnwrapSettings(texture_px=settings.texture_px), stage)
     with run.stage("bake") as stage:
-        base_color = bake_base_color(uv_mesh, views, masks, settings.texture_px, place, stage)
+        baked = bake_texture(uv_mesh, views, masks, settings.texture_px, place, stage,
+                             texture_preset(settings.quality, settings.even_light))
+        relief = settings.normal_map and worth_a_normal_map(fine, mesh)
+        normal_map = bake_normal_map(uv_mesh, fine, settings.texture_px, place, stage) if relief else None
     cameras = tuple((view.name, view.camera) for view in views.views)
-    return PipelineResult(TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, base_color), cameras, str(place),
-                          tuple(run.times), tuple(run.warnings))
+    textured = TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color, normal_map)
+    return PipelineResult(textured, cameras, str(place), tuple(run.times), tuple(run.warnings), facts=baked.facts)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ...bridge.errors import BadHeader, BadSettings, BadWeights, OutOfMemory
-from ...bridge.settings import ImageSettings, settings_from_mapping
+from ...bridge.settings import TURNTABLE, ImageSettings, settings_from_mapping
 from ...bridge.strict_json import parse_json
 from ..models.memory import is_out_of_memory
 from ..models.shelf import ALWAYS, AUTO, Choice, ModelShelf
@@ -32,9 +32,9 @@ BEFORE, AFTER = ("image", "foreground", "model"), ("simplify", "unwrap", "textur
 _SETTINGS_BYTES = 16 * 1024
 
 
-def image_stages(spec: ModelSpec) -> tuple[str, ...]:
-    """The stages of a job whose shape the model of `spec` makes."""
-    return (*BEFORE, *spec.stages, *AFTER)
+def image_stages(spec: ModelSpec, turntable: bool = False) -> tuple[str, ...]:
+    """The stages of a job whose shape the model of `spec` makes. turntable: whether a turn around it is made, too."""
+    return (*BEFORE, *spec.stages, *AFTER, *((TURNTABLE,) if turntable else ()))
 
 
 def generate_from_image(files: Mapping[str, Path], settings: ImageSettings, shelf: ModelShelf, choice: Choice, run: Run,
@@ -83,9 +83,10 @@ def model_settings(spec: ModelSpec, settings: ImageSettings) -> Any:
         value = getattr(settings, knob.name)
         if knob.name in known and (value != knob.default or _fits(spec, knob.name, value)):
             wishes[knob.name] = value
+    written = _written(settings.model_settings) if settings.model_settings.strip() else {}
     stands_in = settings.model == AUTO and spec.name == ALWAYS      # then the text is meant for another model
-    if settings.model_settings.strip() and not stands_in:
-        wishes.update(_written(settings.model_settings))
+    if not stands_in:
+        wishes.update(written)
     return settings_from_mapping(spec.settings, wishes)
 
 
@@ -124,7 +125,7 @@ def _reconstruct(shelf: ModelShelf, choice: Choice, cut: Foreground, settings: I
             choice = _with_less(choice, error)
         # outside of the handlers: an error holds on to the tensors of the frames it passed
         run.warn(choice.warnings[-1])
-        run.stage_names = image_stages(choice.model.spec)
+        run.stage_names = image_stages(choice.model.spec, settings.turntable)
         shelf.release()
 
 

@@ -24,7 +24,7 @@ from .progress import Stage
 from .refine_clock import Forecast, Watch
 from .refine_colours import seen_colours
 from .refine_freedom import FREE, Freedom, Leash, seen_part
-from .refine_guard import is_worse, unexplained
+from .refine_guard import as_coarse_as, is_worse, unexplained
 from .refine_light import KNOWN, UNKNOWN, Light, disagreement, fit_light
 from .refine_losses import Surface, bending, normals_of, view_loss
 from .refine_settings import RefineLevel, RefineSettings
@@ -120,7 +120,10 @@ class Refinement:
         seen, left_out = scene.targets(scene.fitted, GUARD_PX), scene.targets(scene.left_out, GUARD_PX)
         light = self._light or Light.even(len(scene.views), scene.device)
         lights = light.of(scene.fitted), light.of(scene.left_out)
-        before, after = (unexplained(each, scene.frame, seen, left_out, *lights) for each in (self._given, self.mesh))
+        given = self._given
+        if not self._freedom.keep_topology:
+            given = as_coarse_as(given, max(level.faces for level in self._settings.levels))
+        before, after = (unexplained(each, scene.frame, seen, left_out, *lights) for each in (given, self.mesh))
         log.info("refine: views left out differ by %.4f, before %.4f", after, before)
         if not is_worse(after, before, first):
             return True

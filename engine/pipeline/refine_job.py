@@ -14,13 +14,15 @@ from ...bridge.errors import BadFolder, BadMasks, BadMesh
 from ...bridge.settings import RefineMeshSettings
 from ..render import depth_map
 from .atlas import charts_of_corners, overlap_fraction
-from .bake import bake_base_color
+from .bake import bake_texture
 from .cameras import project, resize_camera
+from .delight import ViewLight
 from .finish import finish_mesh
 from .images import load_views
 from .mask_archive import pack_masks
 from .matting import mask_views
 from .mesh_files import MESH_SUFFIXES, MeshFile, read_mesh
+from .normal_map import bake_normal_map, worth_a_normal_map
 from .presets import views_preset
 from .progress import Run, Stage
 from .refine import refine_mesh
@@ -28,6 +30,7 @@ from .refine_freedom import Freedom, check_freedom
 from .refine_settings import RefineSettings, refine_preset
 from .scores import EVERY, Judges, judges_of, leave_out, score_mesh, score_texture
 from .symmetry import symmetry_along
+from .texture_fit import texture_preset
 from .types import Mask, Mesh, PipelineResult, Scores, TexturedMesh, UvMesh, View, ViewSet
 from .unwrap import UnwrapSettings, unwrap_mesh
 
@@ -69,23 +72,27 @@ def refine_from_views(files: Mapping[str, Path], settings: RefineMeshSettings, r
     freedom = _freedom(job.given, settings)
     with run.stage("refine", unit="iterations") as stage:
         check_freedom(freedom, job.given.mesh)
-        mesh = refine_mesh(job.given.mesh, job.fitted, job.masks, _refine_settings(settings, freedom), place, stage,
+        fine = refine_mesh(job.given.mesh, job.fitted, job.masks, _refine_settings(settings, freedom), place, stage,
                            run.preview, freedom=freedom)
-        _tell_of_poor_fit(mesh, job, place, stage)
-    run.preview(mesh)
+        _tell_of_poor_fit(fine, job, place, stage)
+    run.preview(fine)
     with run.stage("simplify") as stage:
-        mesh = _within_budget(mesh, settings, freedom, stage)
+        mesh = _within_budget(fine, settings, freedom, stage)
     with run.stage("unwrap") as stage:
         uv_mesh = _with_coordinates(mesh, job.given.corner_uvs, settings, stage)
     with run.stage("bake") as stage:
-        base_color = bake_base_color(uv_mesh, job.fitted, job.masks, settings.texture_px, place, stage)
-    textured = TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, base_color)
+        baked = bake_texture(uv_mesh, job.fitted, job.masks, settings.texture_px, place, stage,
+                             texture_preset(settings.quality, settings.even_light))
+        relief = settings.normal_map and worth_a_normal_map(fine, mesh)
+        normal_map = bake_normal_map(uv_mesh, fine, settings.texture_px, place, stage) if relief else None
+    textured = TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color, normal_map)
     scores = None
     if job.judges is not None:
         with run.stage("score", unit="views") as stage:
-            scores = _scores(job.given.mesh, textured, job.judges, place, stage)
+            scores = _scores(job.given.mesh, textured, baked.light, job.judges, place, stage)
     cameras = tuple((view.name, view.camera) for view in job.everything.views)
-    return PipelineResult(textured, cameras, str(place), tuple(run.times), tuple(run.warnings), scores)
+    return PipelineResult(textured, cameras, str(place), tuple(run.times), tuple(run.warnings), scores,
+                          facts=baked.facts)
 
 
 def mesh_label(suffix: str) -> str:
@@ -246,8 +253,9 @@ def _overlap_of(corner_uvs: np.ndarray) -> float:
     return overlap_fraction(corner_uvs, int(np.clip((OVERLAP_TEXELS / max(boxes, 1e-9)) ** 0.5, 16, 1024)))
 
 
-def _scores(given: Mesh, textured: TexturedMesh, judges: Judges, place: torch.device, stage: Stage) -> Scores:
+def _scores(given: Mesh, textured: TexturedMesh, light: ViewLight, judges: Judges, place: torch.device,
+            stage: Stage) -> Scores:
     stage.total = 2 * len(judges.seen) + 3 * len(judges.left_out)
     before, after = (score_mesh(mesh, judges, place, stage) for mesh in (given, textured.mesh))
     return Scores(tuple(view.name for view in judges.left_out), before, after,
-                  score_texture(textured, judges, place, stage))
+                  score_texture(textured, judges, place, stage, light))

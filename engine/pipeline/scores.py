@@ -17,11 +17,12 @@ from ..render.observe import ViewStack, blend_observations, linear_from_srgb_tab
 from .atlas import merged_corners
 from .bake import BRIGHTER, DARKER, SHARPNESS, srgb_bytes
 from .cameras import resize_camera
+from .delight import ViewLight
 from .lookup import read_pixels
 from .normals import vertex_normals
 from .progress import Stage
 from .trust import stack_views
-from .types import Mask, Mesh, Score, TexturedMesh, View, ViewSet
+from .types import Camera, Mask, Mesh, Score, TexturedMesh, View, ViewSet
 
 EVERY = 8              # every how many views one is left out
 SCORE_PX = 400         # longer side at which views are compared
@@ -74,7 +75,7 @@ def score_mesh(mesh: Mesh, judges: Judges, device: torch.device, stage: Stage) -
     linear = torch.from_numpy(linear_from_srgb_table()).to(device)
     rows = []
     for view, mask in zip(judges.left_out, judges.their_masks):
-        covered, face, weights = _fragments(mesh, view, device)
+        covered, face, weights = _fragments(mesh, view.camera, device)
         drawn = np.zeros((*covered.shape, 3), np.float32)
         drawn[covered] = _seen_from_others(mesh, face, weights, stack, linear)
         rows.append(_differences(drawn, covered, view, mask))
@@ -82,27 +83,72 @@ def score_mesh(mesh: Mesh, judges: Judges, device: torch.device, stage: Stage) -
     return _mean(rows)
 
 
-def score_texture(textured: TexturedMesh, judges: Judges, device: torch.device, stage: Stage) -> float:
-    """PSNR in decibels of a textured mesh over the object's pixels of the views that were left out."""
+def score_texture(textured: TexturedMesh, judges: Judges, device: torch.device, stage: Stage,
+                  light: ViewLight | None = None) -> float:
+    """PSNR in decibels of a textured mesh over the object's pixels of the views that were left out.
+
+    light: of bake_texture, found in the other views; None: there is none. What of it moves with the camera is put back
+    on the surface as that view's camera would have it. Of the view itself nothing is used but its exposure
+    (exposed_like).
+    """
     _, uvs, split = merged_corners(textured.mesh.faces, textured.corner_uvs)
     height, width = textured.base_color.shape[:2]
     rows = []
     for view, mask in zip(judges.left_out, judges.their_masks):
-        covered, face, weights = _fragments(textured.mesh, view, device)
+        covered, face, weights = _fragments(textured.mesh, view.camera, device)
         uv = interpolate_at(face, weights, torch.from_numpy(split).to(device), torch.from_numpy(uvs).to(device))
         u, v = uv.cpu().numpy().T
         drawn = np.zeros((*covered.shape, 3), np.float32)
         drawn[covered] = read_pixels(textured.base_color, u * width, (1 - v) * height) / 255
+        drawn = in_moving_light(drawn, textured.mesh, light, view.camera, device)
+        photo = view.image.astype(np.float32) / 255
+        drawn = exposed_like(drawn, photo, covered & (mask.values > 0.5))
         rows.append(_differences(drawn, covered, view, mask))
         stage.advance()
     return _mean(rows).psnr_db
 
 
-def _fragments(mesh: Mesh, view: View, device: torch.device) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
+def in_moving_light(drawn: np.ndarray, mesh: Mesh, light: ViewLight | None, camera: Camera,
+                    device: torch.device) -> np.ndarray:
+    """A picture of a mesh, (H, W, 3) float32 sRGB in [0, 1], as the light that moves with the camera makes it."""
+    if light is None or not light.moves:
+        return drawn
+    covered, face, weights = _fragments(mesh, camera, device)
+    faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, np.int32)).to(device)
+    normals = torch.from_numpy(vertex_normals(mesh.vertices, mesh.faces)).to(device)
+    turn = torch.from_numpy(camera.camera_from_world[:3, :3].astype(np.float32)).to(device)
+    factor = light.moving(interpolate_at(face, weights, faces, normals), turn).exp().cpu().numpy()
+    lit = drawn.copy()
+    lit[covered] = _srgb(_linear(drawn[covered]) * factor[:, None])
+    return lit
+
+
+def exposed_like(drawn: np.ndarray, photo: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """The drawing with the photo's exposure: one factor a channel, by least squares over some pixels.
+
+    drawn, photo: (H, W, 3) float32 sRGB in [0, 1]. both: (H, W) bool, where both show the object. On a scale as near to
+    a power as sRGB's, a factor of light is a factor of the value, but for the darkest.
+    """
+    shown = drawn[both]
+    square = np.square(shown).sum(0)
+    gain = np.where(square > 0, (shown * photo[both]).sum(0) / np.maximum(square, 1e-9), 1.0)
+    return np.clip(drawn * gain, 0, 1).astype(np.float32)
+
+
+def _linear(value: np.ndarray) -> np.ndarray:
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def _srgb(linear: np.ndarray) -> np.ndarray:
+    light = np.clip(linear, 0, 1)
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055).astype(np.float32)
+
+
+def _fragments(mesh: Mesh, camera: Camera, device: torch.device) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:
     """Which pixels show the mesh, (H, W) bool, and the face and weights of each, (N,) and (N, 2)."""
-    clip = torch.from_numpy(clip_from_camera(view.camera, mesh.vertices)).to(device)
+    clip = torch.from_numpy(clip_from_camera(camera, mesh.vertices)).to(device)
     found = find_fragments(clip[None], torch.from_numpy(np.ascontiguousarray(mesh.faces, np.int32)).to(device),
-                           view.camera.height, view.camera.width)
+                           camera.height, camera.width)
     covered = found.face[0] >= 0
     return covered.cpu().numpy(), found.face[0][covered], found.weights[0][covered]
 

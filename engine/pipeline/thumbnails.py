@@ -20,7 +20,8 @@ PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def textured_from_artefacts(data: Mapping[str, bytes | memoryview]) -> TexturedMesh | None:
-    """The mesh of a result, from the bytes of `vertices`, `faces`, `corner_uvs` and `base_color` (docs/protocol.md).
+    """The mesh of a result, from the bytes of `vertices`, `faces`, `corner_uvs`, `base_color` and, where there is one,
+    `normal_map` (docs/protocol.md).
 
     None when one of them is missing, or is no array or picture: a result without a textured mesh.
     """
@@ -30,14 +31,19 @@ def textured_from_artefacts(data: Mapping[str, bytes | memoryview]) -> TexturedM
         vertices = np.frombuffer(data["vertices"], "<f4").reshape(-1, 3).copy()
         faces = np.frombuffer(data["faces"], "<i4").reshape(-1, 3).copy()
         uvs = np.frombuffer(data["corner_uvs"], "<f4").reshape(-1, 3, 2).copy()
-        with Image.open(io.BytesIO(data["base_color"])) as picture:
-            color = np.asarray(picture.convert("RGB"))
+        color, relief = (_picture(data[name]) if name in data else None for name in ("base_color", "normal_map"))
     except (OSError, ValueError) as error:
         log.warning("a result cannot be read: %s", error)
         return None
     if not len(faces) or len(uvs) != len(faces) or faces.min() < 0 or faces.max() >= len(vertices):
         return None
-    return TexturedMesh(Mesh(vertices, faces), uvs, color)
+    assert color is not None
+    return TexturedMesh(Mesh(vertices, faces), uvs, color, relief)
+
+
+def _picture(data: bytes | memoryview) -> np.ndarray:
+    with Image.open(io.BytesIO(data)) as picture:
+        return np.asarray(picture.convert("RGB"))
 
 
 def result_thumbnail(textured: TexturedMesh, device: torch.device) -> bytes:

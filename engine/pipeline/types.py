@@ -101,12 +101,14 @@ class Field:
     """Samples of a soft solid on a regular grid; the surface is where the value is 0.5, inside is above.
 
     values: (X, Y, Z) float32 in [0, 1]; sample (i, j, k) lies at origin + spacing * (i, j, k).
-    origin: (3,) float64, world. spacing: world units, the same along all axes.
+    origin: (3,) float64, world. spacing: world units, the same along all axes. by_depth: the depth of views shaped it,
+    not their outlines alone.
     """
 
     values: np.ndarray
     origin: np.ndarray
     spacing: float
+    by_depth: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,11 +149,15 @@ class UvMesh:
 
 @dataclass(frozen=True)
 class TexturedMesh:
-    """What a job delivers. base_color: (H, W, 3) uint8, sRGB, row 0 on top (= highest v)."""
+    """What a job delivers. base_color: (H, W, 3) uint8, sRGB, row 0 on top (= highest v).
+
+    normal_map: the same shape, linear, tangent space with green along +v (normal_map.py), or None: the mesh shows all.
+    """
 
     mesh: Mesh
     corner_uvs: np.ndarray
     base_color: np.ndarray
+    normal_map: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +181,8 @@ class Score:
 class Scores:
     """Of a mesh before and after its refinement, on views (their names) that it was not fitted to.
 
-    texture_psnr_db: of the result's own texture in these views.
+    texture_psnr_db: of the result's own texture in these views, in the light found in the others and with their own
+    exposures (scores.score_texture).
     """
 
     views: tuple[str, ...]

@@ -42,8 +42,12 @@ def test_a_picture_sent_to_an_engine_comes_back_as_a_mesh_with_mask_and_camera(t
             assert first.info.summary["mask_source"] == "mask" and first.info.summary["model"] == "silhouette"
             assert "models fetch triposr" in first.info.summary["warnings"][0]
             assert (first.info.label, first.info.licence) == ("a.png", "")
-            again = client.wait(client.rerun(first.info.job, {"resolution": 96}))
-            assert again.info.summary["vertices"] > 100
+            again = client.wait(client.rerun(first.info.job, {"resolution": 96, "turntable": True}))
+            assert again.info.summary["vertices"] > 100 and again.info.summary["stages"][-1][0] == "turntable"
+            turn = {"turntable_mp4", *(f"turntable_{index:03}" for index in range(30))}
+            assert set(again.data) - set(first.data) == turn
+            assert Image.open(io.BytesIO(again.data["turntable_000"])).size == (512, 512)
+            assert bytes(again.data["turntable_mp4"][4:8]) == b"ftyp"
             with pytest.raises(WeightsMissing, match="models fetch triposr"):
                 client.wait(client.submit("image", SMALL | {"model": "triposr"}, inputs))
             black = tmp_path / "black.png"

@@ -65,3 +65,9 @@ def textured_box() -> TexturedMesh:
     rows, columns = np.meshgrid(np.arange(64), np.arange(64), indexing="ij")
     texture = np.stack([rows * 4, columns * 4, 128 + 0 * rows], -1).astype(np.uint8)
     return TexturedMesh(mesh, one_chart_a_face(mesh).corner_uvs, texture)
+
+
+def relief_of(textured: TexturedMesh) -> np.ndarray:
+    """A normal map for it, (H, W, 3) uint8, that leans another way at every row and column."""
+    rows, columns = np.meshgrid(*map(np.arange, textured.base_color.shape[:2]), indexing="ij")
+    return np.stack([96 + rows, 96 + columns, 240 + 0 * rows], -1).astype(np.uint8)

@@ -12,7 +12,6 @@ from skin import CPU, ball, joined, one_chart_a_face, paint, painted_views
 from slipcast.bridge.errors import Cancelled
 from slipcast.engine.pipeline.atlas import texel_owners
 from slipcast.engine.pipeline.bake import bake_base_color, srgb_bytes
-from slipcast.engine.pipeline.exposure import solve_gains
 from slipcast.engine.pipeline.fill import pad_with_nearest, vertex_colors
 from slipcast.engine.pipeline.trust import trust_map
 from slipcast.engine.pipeline.types import Camera, Mask, Mesh, View, ViewSet
@@ -78,22 +77,6 @@ def test_exposure_differences_are_evened_out_and_brightness_stays():
     light = table[colors][:, 1]
     assert light.std() / light.mean() < 0.03            # the views differ by a factor of up to 2
     assert light.mean() == pytest.approx(table[110] * np.exp(np.log(factors).mean()), rel=0.06)
-
-
-def test_gains_of_two_views_meet_in_the_middle():
-    light = np.full((200, 2, 3), 0.2, np.float32)
-    light[:, 1] = 0.4
-    gains = solve_gains(light, np.ones((200, 2), np.float32))
-    assert gains[0] == pytest.approx(np.full(3, 2**0.5), rel=0.05)     # pulled to 1 by 2 %
-    assert (gains[0] * gains[1]) == pytest.approx(np.ones(3), rel=1e-6)
-
-
-def test_gains_do_not_follow_highlights():
-    rng = np.random.default_rng(1)
-    light = rng.uniform(0.1, 0.4, (400, 1, 1)).astype(np.float32) * np.ones((1, 4, 3), np.float32)
-    light[:60, 2] = 0.85
-    gains = solve_gains(light, np.ones((400, 4), np.float32))
-    assert np.abs(np.log(gains)).max() < 0.05           # 15 % of its points are up to 8 times too bright
 
 
 def test_a_highlight_in_one_view_does_not_stay():

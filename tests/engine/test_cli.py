@@ -48,10 +48,12 @@ def test_generate_writes_every_file_asked_for_and_ends_with_one_line_of_json(fol
     assert [stage["name"] for stage in summary["stages"]] == list(STAGES)
     assert 0 < sum(stage["seconds"] for stage in summary["stages"]) <= summary["seconds"]
     assert 100 < summary["faces"] <= 800
-    assert [Path(file).name for file in summary["files"]] == ["ball.glb", "ball.obj", "ball.mtl", "ball.png"]
+    assert [Path(file).name for file in summary["files"]] == ["ball.glb", "ball.obj", "ball.mtl", "ball.png",
+                                                                "ball_normal.png"]
     assert all(Path(file).stat().st_size > 0 for file in summary["files"])
     assert all(name in done.stderr for name in STAGES)         # progress, in plain lines
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["ball.glb", "ball.mtl", "ball.obj", "ball.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ball.glb", "ball.mtl", "ball.obj", "ball.png",
+                                                                 "ball_normal.png"]
 
 
 def main(capsys, *arguments) -> tuple[int, str, str]:
@@ -174,7 +176,8 @@ def picture(tmp_path_factory) -> Path:
 
 def test_a_picture_becomes_a_mesh_and_the_json_says_by_which_model_and_why(picture, tmp_path):
     small = ("--face-budget", "800", "--texture-size", "512", "--resolution", "64", "--device", "cpu")
-    done = run(picture, "-o", tmp_path / "ring.glb", "--json", "--models-folder", tmp_path, *small)
+    outputs = [part for suffix in ("glb", "obj", "stl", "ply") for part in ("-o", tmp_path / f"ring.{suffix}")]
+    done = run(picture, *outputs, "--turntable", tmp_path / "turn", "--json", "--models-folder", tmp_path, *small)
     assert done.returncode == 0, done.stderr
     [line] = done.stdout.splitlines()
     summary = json.loads(line)
@@ -182,7 +185,10 @@ def test_a_picture_becomes_a_mesh_and_the_json_says_by_which_model_and_why(pictu
     assert [stage["name"] for stage in summary["stages"]] == [
         "image", "foreground", "model", "outline", "inflate", "surface", "simplify", "unwrap", "texture", "padding"]
     assert "models fetch triposr" in summary["warnings"][0]
-    assert [Path(file).name for file in summary["files"]] == ["ring.glb"] and (tmp_path / "ring.glb").stat().st_size
+    turn = [f"turntable_{index:03}.png" for index in range(30)] + ["turntable.mp4"]
+    assert [Path(file).name for file in summary["files"]] == \
+        ["ring.glb", "ring.obj", "ring.mtl", "ring.png", "ring.stl", "ring.ply", *turn]
+    assert all(Path(file).stat().st_size > 0 for file in summary["files"])
 
 
 @pytest.mark.parametrize(("given", "code", "words"), [

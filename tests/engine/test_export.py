@@ -1,7 +1,9 @@
 """Files read back by another reader say what was written, in the axes of their format."""
 from __future__ import annotations
 
+import dataclasses
 import io
+import json
 import os
 import stat
 from pathlib import Path
@@ -10,11 +12,13 @@ import numpy as np
 import pytest
 import trimesh
 from PIL import Image
-from skin import textured_box
+from skin import relief_of, textured_box
 
 from slipcast.bridge.errors import BadOutput
 from slipcast.engine.pipeline import export
 from slipcast.engine.pipeline.export import check_output, write_mesh, y_up
+from slipcast.engine.pipeline.normals import shading_normals
+from slipcast.engine.pipeline.tangents import corner_tangents
 
 BOX = textured_box()
 LOW, HIGH = np.array([1, 2, 3.0]), np.array([3, 6, 9.0])
@@ -80,6 +84,45 @@ def test_ply_has_a_colour_at_every_vertex(tmp_path):
     corner = texture_at(BOX.base_color, BOX.corner_uvs.reshape(-1, 2)).astype(float)
     wanted = np.stack([corner[BOX.mesh.faces.ravel() == vertex].mean(0) for vertex in range(8)])
     assert np.asarray(read.visual.vertex_colors)[:, :3] == pytest.approx(wanted, abs=1)
+
+
+RELIEF = dataclasses.replace(BOX, normal_map=relief_of(BOX))
+
+
+def test_glb_holds_the_normal_map_and_the_tangents_it_was_made_with(tmp_path):
+    path = write_mesh(tmp_path / "box.glb", RELIEF)[0]
+    read = trimesh.load(path, process=False, force="mesh")
+    assert (np.asarray(read.visual.material.normalTexture) == RELIEF.normal_map).all()
+    data = path.read_bytes()
+    size = int.from_bytes(data[12:16], "little")
+    document, body = json.loads(data[20:20 + size]), data[28 + size:]
+    columns = {}
+    for name, number in document["meshes"][0]["primitives"][0]["attributes"].items():
+        accessor = document["accessors"][number]
+        start, width = document["bufferViews"][accessor["bufferView"]]["byteOffset"], int(accessor["type"][3])
+        columns[name] = np.frombuffer(body, "<f4", accessor["count"] * width, start).reshape(-1, width)
+    tangent, normal = columns["TANGENT"], columns["NORMAL"]
+    assert set(np.unique(tangent[:, 3])) <= {-1.0, 1.0}
+    assert np.abs((tangent[:, :3] * normal).sum(1)).max() < 1e-5
+    assert np.linalg.norm(tangent[:, :3], axis=1) == pytest.approx(np.ones(len(tangent)), abs=1e-5)
+    normals = shading_normals(BOX.mesh.vertices, BOX.mesh.faces)
+    known = corner_tangents(BOX.mesh, BOX.corner_uvs, normals)
+    wanted = {(*y_up(BOX.mesh.vertices[vertex][None])[0].round(4), *uv.round(4)): y_up(each[None])[0]
+              for corners, uvs, each_face in zip(BOX.mesh.faces, BOX.corner_uvs, known.tangents)
+              for vertex, uv, each in zip(corners, uvs * [1, -1] + [0, 1], each_face)}
+    found = {(*place.round(4), *uv.round(4)): way for place, uv, way in
+             zip(columns["POSITION"], columns["TEXCOORD_0"].astype(np.float64), tangent[:, :3])}
+    assert len(found) == len(wanted)
+    for place, way in found.items():
+        nearest = min(wanted, key=lambda other: sum(abs(a - b) for a, b in zip(place, other)))
+        assert way == pytest.approx(wanted[nearest], abs=1e-5)
+
+
+def test_obj_has_the_normal_map_beside_it_by_both_names(tmp_path):
+    files = write_mesh(tmp_path / "box.obj", RELIEF)
+    assert [path.name for path in files] == ["box.obj", "box.mtl", "box.png", "box_normal.png"]
+    assert "norm box_normal.png" in files[1].read_text() and "map_Bump -bm 1.0 box_normal.png" in files[1].read_text()
+    assert (np.asarray(Image.open(files[3])) == RELIEF.normal_map).all()
 
 
 def test_npz_is_exact(tmp_path):

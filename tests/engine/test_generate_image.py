@@ -349,7 +349,9 @@ class Link:
     def is_cancelled(self) -> bool:
         return False
 
-    def preview(self, pack) -> None:
+    is_enough = is_cancelled
+
+    def preview(self, pack, state) -> None:
         assert len(pack()) >= 2
 
 
@@ -403,3 +405,26 @@ def test_the_example_pictures_become_objects(model: str, tmp_path: Path, monkeyp
         assert render_portrait(result.textured, 64, CPU).std() > 5, path.name
         if model == "auto":
             assert overlap(result) > 0.95, path.name
+
+
+# --- the turn around it ---------------------------------------------------------------------------------------------
+def test_a_turn_is_made_as_the_last_stage_where_it_is_wanted_and_a_film_that_fails_is_told(disc, bare, monkeypatch):
+    from slipcast.bridge.errors import BadOutput
+    from slipcast.engine.pipeline import turntable
+    from slipcast.engine.runners import with_turn
+
+    def no_film(frames: np.ndarray) -> bytes:
+        raise BadOutput("The turntable film could not be made.", "Look at the disk.")
+
+    monkeypatch.setattr(turntable, "TURN_FRAMES", 3)
+    result = generate(disc, bare)
+    for film, names in ((lambda frames: b"film", ["turntable_000", "turntable_001", "turntable_002", "turntable_mp4"]),
+                        (no_film, ["turntable_000", "turntable_001", "turntable_002"])):
+        monkeypatch.setattr(turntable, "film_bytes", film)
+        run = Run(image_stages(bare.choose("auto", "cpu").model.spec, True))
+        turned, outputs = with_turn(result, True, run, "cpu")
+        assert [item.name for item in outputs] == names and run.stage_names[-1] == "turntable"
+        assert [stage.name for stage in turned.stages] == ["turntable"]
+        told = [] if len(names) == 4 else ["The turntable film could not be made. Look at the disk."]
+        assert list(turned.warnings) == told
+    assert with_turn(result, False, run, "cpu") == (result, [])

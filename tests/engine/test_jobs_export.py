@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from skin import textured_box
+from skin import relief_of, textured_box
 
 from slipcast.bridge.messages import Artefact, Submit
 from slipcast.engine.__main__ import main
@@ -30,6 +30,7 @@ def data(tmp_path) -> Path:
     outputs = [Output(name, "array", array.astype(kind).tobytes(), kind[1:], array.shape)
                for name, (array, kind) in arrays.items()]
     outputs.append(Output("base_color", "image/png", png_bytes(box.base_color)))
+    outputs.append(Output("normal_map", "image/png", png_bytes(relief_of(box))))
     outputs += _thumbnails(outputs, {}, "cpu")
     store, made = BlobStore(folder, 10**9, 0), []
     for output in outputs:
@@ -54,13 +55,23 @@ def test_every_format_and_the_turntable_are_written_from_the_store(data, tmp_pat
               for part in ("-o", str(out / f"box.{suffix}"))]
     assert main(["jobs", "export", "abab", "--data", str(data), *wanted, "--turntable", str(out / "turn")]) == 0
     names = sorted(path.name for path in out.iterdir())
-    assert names == [f"box.{suffix}" for suffix in ("glb", "mp4", "mtl", "npz", "obj", "ply", "png", "stl")] + ["turn"]
+    files = [f"box.{suffix}" for suffix in ("glb", "mp4", "mtl", "npz", "obj", "ply", "png", "stl")]
+    assert names == [*files, "box_normal.png", "turn"]
     assert len(list((out / "turn").glob("turntable_*.png"))) == 30 and (out / "turn" / "turntable.mp4").exists()
     with np.load(out / "box.npz") as exact:
         np.testing.assert_array_equal(exact["vertices"], textured_box().mesh.vertices)
         np.testing.assert_array_equal(exact["base_color"], textured_box().base_color)
+        np.testing.assert_array_equal(exact["normal_map"], relief_of(textured_box()))
     with Image.open(out / "turn" / "turntable_000.png") as picture:
         assert picture.size == (512, 512)
+
+
+def test_without_a_name_all_goes_into_the_jobs_own_folder(data, capsys):
+    assert main(["jobs", "export", "last", "--data", str(data)]) == 0
+    names = {path.name for path in (data / "results" / f"box {JOB[:8]}").iterdir()}
+    assert names == {*(f"box.{suffix}" for suffix in ("glb", "obj", "mtl", "png", "stl", "ply")), "turntable.mp4",
+                     *(f"turntable_{index:03}.png" for index in range(30))}
+    assert "turntable.mp4" in capsys.readouterr().out
 
 
 def test_the_sheet_shows_the_thumbnail_licence_and_seed(data, tmp_path):

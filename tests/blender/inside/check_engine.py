@@ -106,6 +106,28 @@ def test_no_folder_at_all_says_so():
         bpy.ops.slipcast.generate()
 
 
+def test_started_and_stopped_by_hand_from_a_script_it_is_there_and_then_gone():
+    assert bpy.ops.slipcast.start_engine() == {"FINISHED"}
+    pid = _pid()
+    assert pump.session().engine == "ready" and pump.session().devices == ("fake cpu",) and is_process_alive(pid)
+    assert bpy.ops.slipcast.stop_engine() == {"FINISHED"}
+    assert pump.session().engine == "off" and not pump.session().busy
+    _wait(lambda: not is_process_alive(pid))
+    assert not (preferences.data_folder() / "engine.json").exists()
+    with pytest.raises(RuntimeError, match="The engine is not running"):
+        bpy.ops.slipcast.stop_engine()
+
+
+def test_started_by_hand_with_a_python_that_cannot_run_it_a_script_is_told_why(tmp_path, monkeypatch):
+    python = tmp_path / "broken"
+    python.write_text("#!/bin/sh\necho no such module >&2\nexit 3\n")
+    python.chmod(0o755)
+    monkeypatch.setenv("SLIPCAST_ENGINE_PYTHON", str(python))
+    with pytest.raises(RuntimeError, match=r"The engine could not start: .*no such module"):
+        bpy.ops.slipcast.start_engine()
+    assert pump.session().engine == "failed" and not pump.session().busy
+
+
 def test_engine_killed_in_the_middle_is_told_of_and_generate_starts_another(tmp_path):
     killer = threading.Thread(target=lambda: (_sleep_until_running(), os.kill(_pid(), signal.SIGKILL)))
     killer.start()

@@ -148,15 +148,28 @@ def test_reveal_writes_a_mesh_that_blender_reads_where_it_was_with_its_settings_
     assert bpy.ops.slipcast.reveal_result(job=job, folder=str(tmp_path / "out")) == {"FINISHED"}
     place = tmp_path / "out" / f"my_skull {job[:8]}"
     names = {path.name for path in place.iterdir()}
-    assert names == {"my_skull.obj", "my_skull.mtl", "my_skull.png", "cameras.json", "thumbnail.png", "job.json"}
+    assert names == {*(f"my_skull.{suffix}" for suffix in ("obj", "mtl", "png", "glb", "stl", "ply")), "cameras.json",
+                     "thumbnail.png", "job.json"}
     told = json.loads((place / "job.json").read_text())
     assert told["settings"]["quality"] == "draft" and told["seed"] == QUICK and told["label"] == "my skull"
-    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    bpy.ops.wm.obj_import(filepath=str(place / "my_skull.obj"))
-    read = next(thing for thing in bpy.data.objects if thing.type == "MESH")
-    corners = sorted(tuple(round(value, 5) for value in read.matrix_world @ vertex.co) for vertex in read.data.vertices)
-    assert corners == [(0, 0, 0), (0, 0, 1), (0, 2, 0), (2, 0, 0)]
-    assert read.data.uv_layers and read.data.materials[0].node_tree.nodes
+    for suffix, read_it in (("obj", bpy.ops.wm.obj_import), ("ply", bpy.ops.wm.ply_import),
+                            ("stl", bpy.ops.wm.stl_import), ("glb", bpy.ops.import_scene.gltf)):
+        bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+        assert read_it(filepath=str(place / f"my_skull.{suffix}")) == {"FINISHED"}
+        read = next(thing for thing in bpy.data.objects if thing.type == "MESH")
+        corners = {tuple(round(value, 5) for value in read.matrix_world @ vertex.co) for vertex in read.data.vertices}
+        assert corners == {(0, 0, 0), (0, 0, 1), (0, 2, 0), (2, 0, 0)} and len(read.data.polygons) == 4, suffix
+        if suffix in ("obj", "glb"):
+            uvs = {tuple(round(value, 5) for value in corner.uv) for corner in read.data.uv_layers[0].data}
+            assert uvs == {(0.1, 0.1), (0.9, 0.1), (0.1, 0.9)} and read.data.materials[0].node_tree.nodes
+
+
+def test_a_result_with_a_turntable_shows_its_pictures_and_its_film(tmp_path):
+    job = _generate(tmp_path, "skull", turntable=True)
+    bpy.ops.slipcast.reveal_result(job=job, folder=str(tmp_path / "out"))
+    place = tmp_path / "out" / f"skull {job[:8]}"
+    assert {f"turntable_{index:03}.png" for index in range(30)} < {path.name for path in place.iterdir()}
+    assert (place / "turntable.mp4").read_bytes() == b"film"
 
 
 def test_reveal_into_a_place_that_is_no_folder_says_so(tmp_path):

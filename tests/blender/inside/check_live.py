@@ -63,6 +63,19 @@ def test_colours_of_a_preview_become_a_colour_attribute_and_its_absence_takes_it
     assert not mesh.color_attributes and mesh.materials[0].name == "Slipcast Work in Progress"
 
 
+def test_viewport_is_told_to_show_colours_of_vertices_and_not_to_again(stage):
+    area = next(area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == "VIEW_3D")
+    shading = area.spaces.active.shading
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0], area=area):
+        assert OPS.live_colors() == {"FINISHED"} and shading.color_type == "VERTEX"
+        assert OPS.live_colors(shown=False) == {"FINISHED"} and shading.color_type == "MATERIAL"
+        shading.type = "WIREFRAME"
+        with pytest.raises(RuntimeError, match="must be in Solid shading"):
+            OPS.live_colors()
+    with pytest.raises(RuntimeError, match="Use it in a 3D viewport"):
+        OPS.live_colors()
+
+
 def test_it_stands_where_the_result_will_stand(tmp_path):
     stage = Stage(tmp_path, base=(1.0, -2.0, 0.5), target_size=4.0)
     made = stage.show(*grid()[:2])

@@ -88,6 +88,19 @@ def test_material_is_a_principled_shader_with_the_texture_as_base_colour():
     assert not shader.inputs["Metallic"].is_linked and shader.inputs["Metallic"].default_value == 0
 
 
+def test_a_normal_map_goes_through_a_normal_map_node_and_is_no_colour():
+    relief = png(picture()[::-1])
+    made = _place(Placement("skull"), normal_map=relief)
+    tree = made.data.materials[0].node_tree
+    shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
+    node = shader.inputs["Normal"].links[0].from_node
+    assert (node.type, node.space, node.inputs["Strength"].default_value) == ("NORMAL_MAP", "TANGENT", 1.0)
+    image = node.inputs["Color"].links[0].from_node.image
+    assert image.colorspace_settings.name == "Non-Color" and bytes(image.packed_file.data) == relief
+    assert tree.nodes.active.image.name == "skull Base Color"      # painting and baking still work on the colour
+    assert not _place(Placement("plain")).data.materials[0].node_tree.nodes.get("Normal Map")
+
+
 def test_names_collection_selection_and_properties():
     made = _place(Placement("skull"))
     assert (made.name, made.data.name, made.data.materials[0].name) == ("skull", "skull", "skull")
@@ -166,6 +179,7 @@ def test_one_undo_takes_all_of_it_back_and_redo_brings_it_again():
 
 @pytest.mark.parametrize(("change", "error"), [
     (lambda p: dataclasses.replace(p, base_color_png=b"GIF89a"), BadImage),
+    (lambda p: dataclasses.replace(p, normal_map_png=b"GIF89a"), BadImage),
     (lambda p: dataclasses.replace(p, faces=p.faces + 1000), BadMesh),
     (lambda p: dataclasses.replace(p, faces=np.zeros_like(p.faces)), BadMesh),
     (lambda p: dataclasses.replace(p, vertices=p.vertices * np.float32("nan")), BadMesh),

@@ -3,15 +3,19 @@ from __future__ import annotations
 
 import io
 import time
+from dataclasses import replace
+from types import SimpleNamespace
 
 import bpy
 import pytest
 from bl_ext.user_default.slipcast.addon import pump
 from bl_ext.user_default.slipcast.addon.engine_process import EngineStatus, find_engine_python
 from bl_ext.user_default.slipcast.addon.job import GenerateRequest, describe, stage_seconds_left
+from bl_ext.user_default.slipcast.addon.operators.errors import SLIPCAST_OT_copy_error
 from bl_ext.user_default.slipcast.addon.panels.engine import engine_words
 from bl_ext.user_default.slipcast.addon.scene.results import Placement
 from bl_ext.user_default.slipcast.addon.terminal import ProgressLines
+from bl_ext.user_default.slipcast.bridge import VERSION
 from bl_ext.user_default.slipcast.bridge.errors import (
     BadFolder,
     BadMasks,
@@ -250,6 +254,27 @@ def test_operator_takes_its_arguments_and_else_the_panels(tmp_path):
     assert client.asked[0] == ("submit", "views", settings, ["0.png", "transforms.json"])
     placed = session._landing.landed[0].placement
     assert placed == Placement("cup", (1.0, 2.0, 3.0), 3.0, False)
+
+
+def test_error_is_copied_with_what_one_asks_first_when_one_gets_it_by_mail(tmp_path):
+    session, _, _ = _submitted(tmp_path, Failed(JOB, BadMasks("No object was found.", "Give masks.")))
+    pump.open_session(session)
+    _pump_until(session, lambda: session.job is None)
+    assert bpy.ops.slipcast.copy_error() == {"FINISHED"}
+    # without a window Blender has no clipboard, so what would be in it is asked of the operator with another one
+    clipboard = SimpleNamespace(clipboard="")
+    pressed = SimpleNamespace(report=lambda level, words: None)
+    SLIPCAST_OT_copy_error.execute(pressed, SimpleNamespace(window_manager=clipboard))
+    first, second = clipboard.clipboard.splitlines()
+    assert first == "No object was found. Give masks."
+    assert second == f"[bad_masks] Slipcast {VERSION}, engine {VERSION} on cpu, Blender {bpy.app.version_string}"
+
+
+def test_time_left_is_the_engines_forecast_where_it_has_one():
+    measured = progressed().progress
+    assert stage_seconds_left(measured) == pytest.approx(4.5)
+    assert stage_seconds_left(replace(measured, seconds_left=77.0)) == 77.0
+    assert stage_seconds_left(replace(measured, done=0)) is None
 
 
 def test_terminal_tells_stage_count_and_seconds(tmp_path):

@@ -45,9 +45,18 @@ def run(method, settings, files, link, device):
             os._exit(7)
         time.sleep(0.05 if seed == SLOW else 0.02)
     facts = {"mask_source": "centre", "mask_confidence": 0.3} if method == "image" else {}
-    made = [*outputs(), *(picture_outputs(files) if method == "image" else ())]
+    made = [*outputs(), *(turn_outputs() if settings.get("turntable") else ()),
+            *(picture_outputs(files) if method == "image" else ())]
     return made, {**facts, "method": method, "device": device, "seconds": 0.1, "stages": [["hull", 0.1]], "vertices": 4,
                        "faces": 4, "warnings": []}
+
+
+def turn_outputs():
+    from slipcast.engine.worker import Output
+
+    [pixel] = [item.data for item in outputs() if item.name == "base_color"]
+    pictures = [Output(f"turntable_{index:03}", "image/png", pixel) for index in range(30)]
+    return [*pictures, Output("turntable_mp4", "video/mp4", b"film")]
 
 
 def picture_outputs(files):

@@ -52,11 +52,13 @@ def cameras() -> list[dict]:
              "world_from_camera": second.tolist()}]
 
 
-def result(job: str = "0" * 32, n: int = 12, texture: bytes | None = None) -> Result:
+def result(job: str = "0" * 32, n: int = 12, texture: bytes | None = None, normal_map: bytes | None = None) -> Result:
     """A finished job as the client hands it out."""
     vertices, faces, uvs = grid(n)
     data = {"vertices": vertices.tobytes(), "faces": faces.tobytes(), "corner_uvs": uvs.tobytes(),
             "base_color": texture if texture is not None else png(picture()), "cameras": json.dumps(cameras()).encode()}
+    if normal_map is not None:
+        data["normal_map"] = normal_map
     shapes = {"vertices": ("f4", vertices.shape), "faces": ("i4", faces.shape), "corner_uvs": ("f4", uvs.shape)}
     artefacts = {name: Artefact(name, "array" if name in shapes else "application/octet-stream", len(held), "0" * 64,
                                 *shapes.get(name, ("", ()))) for name, held in data.items()}
