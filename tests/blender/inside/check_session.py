@@ -1,6 +1,7 @@
 """What a person meets between pressing Generate and the end, with an engine that is played."""
 from __future__ import annotations
 
+import dataclasses
 import io
 import time
 from dataclasses import replace
@@ -57,7 +58,8 @@ def test_whole_way_to_the_scene(tmp_path):
     session.generate(_request(tmp_path, target_size=2.0))
     assert session.busy and session.engine == "starting" and session.job.phase == "reading"
     _pump_until(session, lambda: session.job.job == JOB)
-    asked = {"quality": "normal", "face_budget": 20_000, "texture_px": 2048, "seed": 0}
+    asked = dataclasses.asdict(ViewsSettings())
+    assert asked["quality"] == "normal" and asked["face_budget"] == 20_000
     assert client.asked == [("submit", "views", asked, ["0.png", "transforms.json"])]
     client.events.append(progressed())
     session.pump(0.004)
@@ -250,7 +252,7 @@ def test_operator_takes_its_arguments_and_else_the_panels(tmp_path):
     bpy.context.scene.cursor.location = (1, 2, 3)
     folder = str(view_folder(tmp_path / "cup"))
     assert bpy.ops.slipcast.generate(folder=folder, quality="draft", texture_px="512") == {"FINISHED"}
-    settings = {"quality": "draft", "face_budget": 1234, "texture_px": 512, "seed": 0}
+    settings = dataclasses.asdict(ViewsSettings(quality="draft", face_budget=1234, texture_px=512))
     assert client.asked[0] == ("submit", "views", settings, ["0.png", "transforms.json"])
     placed = session._landing.landed[0].placement
     assert placed == Placement("cup", (1.0, 2.0, 3.0), 3.0, False)
