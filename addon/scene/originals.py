@@ -18,6 +18,7 @@ JOB_KEY = "slipcast_job"
 ORIGINAL_KEY = "slipcast_original"             # a mesh
 MATERIALS_KEY = "slipcast_materials_before"    # slot number as text -> material
 VIEWS_KEY = "slipcast_views"                   # folder of the views it was made from
+MASKS_KEY = "slipcast_views_job"               # the job that was given them; a refining since then had others
 SPACE_KEY = "slipcast_views_from_local"        # 16 numbers, row by row
 _PREFIX = "slipcast_"
 

@@ -180,6 +180,7 @@ class Refinement:
             painter.zero_grad()
             done += 1
             smooth = 0.9 * smooth + 0.1 * float(loss.detach())
+            watch.step()
             forecast.step()
             self._stage.loss, self._stage.seconds_left = smooth / (1 - 0.9**done), forecast.seconds_left
             self._stage.advance()

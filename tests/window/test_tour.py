@@ -17,18 +17,18 @@ PICTURES = ROOT / "docs" / "img"
 MOST_BYTES = 300_000    # of a picture: they are in everybody's clone
 BUDGET, SIDE = 1500, 512    # of drive_tour.py: triangles after the decimation, texture
 
-pytestmark = [pytest.mark.window, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.window, pytest.mark.timeout(2000)]
 
 
 @pytest.fixture(scope="module")
 def seen(real_blender, tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What drive_tour.py reports of one session, what Blender wrote to the terminal ("output"), and "folder"."""
     out = tmp_path_factory.mktemp("tour")
-    shutil.copytree(ROOT / "examples" / "skull", out / "skull")
+    _half_of_the_views(out / "skull")
     done = real_blender.run(
         "--factory-startup", "--enable-event-simulate", "--window-geometry", "0", "0", "1280", "800",
         "--python", str(ROOT / "tests" / "window" / "drive_tour.py"), "--", str(real_blender.zip), str(out),
-        timeout_s=1100, BLENDER_USER_RESOURCES=str(out / "blender"), SLIPCAST_ENGINE_PYTHON=sys.executable)
+        timeout_s=1900, BLENDER_USER_RESOURCES=str(out / "blender"), SLIPCAST_ENGINE_PYTHON=sys.executable)
     output = done.stdout + done.stderr
     if "open a display" in output:
         pytest.skip("no screen for Blender's window: set DISPLAY, or run it under xvfb-run")
@@ -36,6 +36,13 @@ def seen(real_blender, tmp_path_factory: pytest.TempPathFactory) -> dict:
     report = json.loads((out / "report.json").read_text(encoding="utf-8"))
     assert not report["error"], report["error"]
     return report | {"output": output, "folder": out, "exit_code": done.returncode}
+
+
+def _half_of_the_views(folder: Path) -> None:
+    """Every second photo of the example: enough to see what happens."""
+    shutil.copytree(ROOT / "examples" / "skull", folder)
+    views = json.loads((folder / "transforms.json").read_text(encoding="utf-8"))
+    (folder / "transforms.json").write_text(json.dumps(views | {"frames": views["frames"][::2]}), encoding="utf-8")
 
 
 def test_nothing_was_raised_in_the_session_or_while_drawing(seen: dict):
@@ -116,7 +123,9 @@ def test_f3_and_a_few_letters_do_without_the_mouse(seen: dict):
 
 
 def test_the_result_is_in_the_list_with_its_picture(seen: dict):
-    assert seen["results"][0][:2] == ["skull", "done"] and seen["results"][0][2] > 0
+    assert [line[:2] for line in seen["results"]] == [["02", "done"], ["skull", "done"], ["skull", "cancelled"],
+                                                      ["skull", "done"]]      # the newest first
+    assert all(picture > 0 for _, state, picture in seen["results"] if state == "done")
 
 
 def test_pictures_of_the_documentation_are_taken_anew(seen: dict):

@@ -210,6 +210,10 @@ def test_a_landed_result_keeps_its_masks_and_its_folder(views):
     name = SceneLanding().land(prepare_result(done, request.placement), request)
     assert bpy.data.objects[name]["slipcast_views"] == str(views)
     assert [view for view, _ in mask_operators.views_to_look_at(bpy.context)] == ["d.png", "c.png"]
+    # refined against other pictures since: the object's newest job had masks of those
+    bpy.data.objects[name]["slipcast_job"] = "e" * 32
+    mask_store.keep_masks("e" * 32, _archive(), ["a.png: its mask contradicts all other views, so it was left out."])
+    assert [view for view, _ in mask_operators.views_to_look_at(bpy.context)] == ["d.png", "c.png"]
     with pytest.raises(BadMasks, match="cannot be read"):
         masks.read_archive(b"no zip")
 
