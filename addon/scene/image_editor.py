@@ -22,6 +22,9 @@ def show_for_painting(context: Context, image: Image, blend: str) -> None:
     space = area.spaces.active
     space.image, space.mode = image, "PAINT"  # type: ignore[attr-defined]
     space.display_channels = "COLOR_ALPHA"  # type: ignore[attr-defined]
+    overlay = space.uv_editor  # type: ignore[attr-defined]
+    # the UVs of the active mesh are nothing to a mask; the switch had another name in Blender 4
+    setattr(overlay, "show_uv" if hasattr(overlay, "show_uv") else "show_texpaint", False)
     region = next(region for region in area.regions if region.type == "WINDOW")
     with context.temp_override(area=area, region=region):
         bpy.ops.image.view_all(fit_view=True)

@@ -262,7 +262,8 @@ def mask() -> Iterator[None]:
     x, y = region.x + region.width // 3, region.y + region.height // 2
     yield from hands.drag((x, y), (x + 40, y + 30))
     report["mask_before"], report["mask_after"] = before, mean_alpha(image)
-    hands.point((region.x + 4, region.y + 4))
+    viewport = hands.view3d()["area"]
+    hands.point((viewport.x + 30, viewport.y + 30))     # no tooltip, no brush in the picture
     yield from hands.viewport_shot(OUT / "paint.png", 32, "IMAGE_EDITOR")
     with bpy.context.temp_override(**hands.view3d("IMAGE_EDITOR")):
         bpy.ops.slipcast.save_mask()

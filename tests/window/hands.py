@@ -158,6 +158,8 @@ def redraw() -> Iterator[None]:
         for area in each.screen.areas:
             area.tag_redraw()
     yield from pause(0.7)
+    with bpy.context.temp_override(**view3d()):     # a busy computer may not have come to it yet
+        bpy.ops.wm.redraw_timer(type="DRAW_WIN_SWAP", iterations=1)
 
 
 def shot(path: Path, part: tuple[int, int, int, int] | None = None, colours: int = 96) -> Iterator[None]:
