@@ -21,7 +21,7 @@ from ...bridge.errors import BadMasks, BadMesh, Cancelled
 from ..render import build_topology
 from .largesteps import AdamUniform, LargeSteps
 from .progress import Stage
-from .refine_clock import Forecast, Watch
+from .refine_clock import SETTLE, Forecast, Watch
 from .refine_colours import seen_colours
 from .refine_freedom import FREE, Freedom, Leash, seen_part
 from .refine_guard import as_coarse_as, is_worse, unexplained
@@ -134,7 +134,7 @@ class Refinement:
 
     def run(self, scene: _Scene) -> bool:
         """All levels, or until the time is used up. False: judged, and given up. Raises Cancelled."""
-        watch = Watch(self._settings.seconds, scene.device)
+        watch = Watch(self._settings.seconds, scene.device, SETTLE)
         forecast = Forecast(self._settings, watch)
         random = np.random.default_rng(self._settings.seed)
         levels, fitted = self._settings.levels, scene.fitted

@@ -14,20 +14,20 @@ SETTLE = 3           # iterations of a level that are not counted: they compile 
 class Watch:
     """Time used so far: processor seconds of one thread on a CPU (repeatable on a busy machine), else the clock.
 
-    It begins with the SETTLE-th iteration: what compiles before, on a computer that refines for the first time, can
-    take longer than all the time of a draft, and the mesh would come back as it was.
+    settle: it begins with that iteration (`step` tells of each). What compiles before, on a computer that refines for
+    the first time, can take longer than all the time of a draft, and the mesh would come back as it was.
     """
 
-    def __init__(self, seconds: float, device: torch.device) -> None:
+    def __init__(self, seconds: float, device: torch.device, settle: int = 0) -> None:
         self._cpu = device.type == "cpu"
         self._threads = max(1, torch.get_num_threads()) if self._cpu else 1
-        self._steps = 0
+        self._steps, self._settle = 0, settle
         self._seconds, self._started, self._begun = seconds, self._now(), time.perf_counter()
 
     def step(self) -> None:
         """An iteration is done."""
         self._steps += 1
-        if self._steps == SETTLE:
+        if self._steps == self._settle:
             self._started, self._begun = self._now(), time.perf_counter()
 
     def _now(self) -> float:
@@ -35,7 +35,7 @@ class Watch:
 
     @property
     def over(self) -> bool:
-        return self._steps >= SETTLE and self._now() - self._started >= self._seconds
+        return self._steps >= self._settle and self._now() - self._started >= self._seconds
 
     @property
     def seconds_left(self) -> float:

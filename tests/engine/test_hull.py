@@ -198,11 +198,22 @@ def bored_block_views(along: int, with_depth: bool = False) -> tuple[ViewSet, li
 
         shown = drawn(slab) & ~(drawn(rims[0]) & drawn(rims[1]))
         alpha = cv2.resize(shown, (200, 200), interpolation=cv2.INTER_AREA)
-        depth = np.where(alpha > 0, np.float32(4), np.float32(np.inf)) if with_depth else None
+        depth = np.where(alpha > 0, _depth_of_a_box(camera, slab.max(axis=0)), np.inf) if with_depth else None
         image = np.repeat((alpha > 0)[..., None] * np.uint8(180), 3, axis=2)
-        views.append(View(f"{number:02d}.png", camera, image, alpha, depth=depth))
+        views.append(View(f"{number:02d}.png", camera, image, alpha,
+                          depth=None if depth is None else depth.astype(np.float32)))
         masks.append(Mask(alpha.astype(np.float32) / 255, "alpha", 1.0))
     return ViewSet(tuple(views)), masks
+
+
+def _depth_of_a_box(camera: Camera, half: np.ndarray) -> np.ndarray:
+    """(H, W) along the axis to where rays enter the box of half sizes `half` around the origin; inf beside it."""
+    at = np.stack(np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5), -1)
+    local = np.concatenate([at, np.ones((*at.shape[:2], 1))], -1) @ np.linalg.inv(camera.intrinsics).T
+    ways = local @ camera.camera_from_world[:3, :3]
+    ends = np.stack([(sign * half - camera.centre) / ways for sign in (-1, 1)])
+    enters, leaves = ends.min(axis=0).max(axis=-1), ends.max(axis=0).min(axis=-1)
+    return np.where(enters < leaves, enters, np.inf)
 
 
 @pytest.mark.parametrize(("along", "with_depth"), [(2, False), (2, True), (1, True)])
@@ -215,7 +226,7 @@ def test_a_bore_that_few_views_look_along_stays_open(along, with_depth):
 
 def test_a_hole_that_one_mask_has_stays_closed_where_the_depth_sees_a_surface():
     views, masks = bored_block_views(1, with_depth=True)
-    filled = np.full_like(views.views[-1].depth, 4.0)
+    filled = _depth_of_a_box(views.views[-1].camera, np.array([1.0, 0.8, 0.45])).astype(np.float32)
     views = ViewSet((*views.views[:-1], dataclasses.replace(views.views[-1], depth=filled)))
     warnings: list[str] = []
     mesh = build(views, masks, warnings)

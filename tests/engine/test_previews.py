@@ -111,6 +111,7 @@ def test_the_time_left_is_what_iterations_take_and_never_more_than_the_budget(mo
     clock = Clock()
     monkeypatch.setattr(time, "perf_counter", clock)
     monkeypatch.setattr(time, "process_time", lambda: clock.now / 2)      # half of the machine is ours
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     settings = dataclasses.replace(TWO, levels=(RefineLevel(64, 0, 100), RefineLevel(128, 0, 50)))
     forecast = Forecast(settings, Watch(1000.0, CPU))
     forecast.begin(0)
@@ -141,7 +142,7 @@ def test_what_the_first_iterations_compile_is_not_taken_from_the_time(monkeypatc
     clock = Clock()
     monkeypatch.setattr(time, "process_time", clock)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    watch = Watch(4.0, CPU)
+    watch = Watch(4.0, CPU, refine_clock.SETTLE)
     for _ in range(refine_clock.SETTLE):
         clock.now += 30.0
         assert not watch.over
