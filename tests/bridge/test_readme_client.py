@@ -39,7 +39,7 @@ def test_the_program_in_the_readme_makes_a_mesh(tmp_path: Path):
         ended = engine.wait(30)
     assert done.returncode == 0, done.stderr
     found = re.fullmatch(r"(\d+) faces: base_color, cameras, corner_uvs, faces, "
-                         r"input_thumbnail, thumbnail, vertices", done.stdout.strip())
+                         r"input_thumbnail, masks, (?:normal_map, )?thumbnail, vertices", done.stdout.strip())
     assert found, done.stdout
     assert 500 <= int(found[1]) <= 20_000      # the smallest and the default budget
     assert ended == 0
