@@ -4,7 +4,6 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from scipy.spatial import KDTree
 
 from .types import Mesh, Snapshot
 
@@ -23,6 +22,8 @@ def recoloured(mesh: Mesh, coloured: Snapshot) -> Mesh:
         return mesh
     if not (np.isfinite(mesh.vertices).all() and np.isfinite(coloured.vertices).all()):
         return mesh
+    from scipy.spatial import KDTree  # late: what only counts progress does without
+
     nearest = KDTree(coloured.vertices).query(mesh.vertices)[1]
     if isinstance(mesh, Snapshot):
         return dataclasses.replace(mesh, colours=coloured.colours[nearest])
