@@ -24,6 +24,7 @@ def test_the_program_in_the_readme_is_ten_lines():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_the_program_in_the_readme_makes_a_mesh(tmp_path: Path):
     home = {name: str(tmp_path) for name in ("HOME", "XDG_DATA_HOME", "LOCALAPPDATA", "APPDATA")}
     environment = os.environ | home
@@ -31,7 +32,7 @@ def test_the_program_in_the_readme_makes_a_mesh(tmp_path: Path):
                               env=environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
     try:
         wait_for_connection_file(tmp_path, engine)
-        done = subprocess.run([sys.executable, "-c", readme_program()], cwd=ROOT, env=environment, timeout=280,
+        done = subprocess.run([sys.executable, "-c", readme_program()], cwd=ROOT, env=environment, timeout=560,
                               capture_output=True, text=True, check=False)
     finally:
         assert engine.stdin is not None
