@@ -16,8 +16,7 @@ from .scene.results import Placement, PreparedResult
 if TYPE_CHECKING:
     from ..bridge.client import Client
 
-# In the order they are gone through. In all but "idle" something is under way.
-PHASES = ("idle", "reading", "engine", "sending", "queued", "running", "fetching", "placing")
+# The phases in the order they are gone through. In all but "idle" something is under way.
 PHASE_LABELS = {
     "idle": "",
     "reading": "Reading the pictures",

@@ -30,7 +30,6 @@ from ..scene.masks import (
 from .generate import SLIPCAST_OT_generate, read_request, run_job, why_not_start
 
 NO_FOLDER = "Choose a folder of views first"
-NO_MASK_SHOWN = "Show the mask of a view first: Paint Mask"
 WAY_ITEMS = (("OBJECT", "Object", "What is painted over belongs to the object"),
              ("BACKGROUND", "Background", "What is painted over does not belong to the object"))
 _BLEND = {"OBJECT": "ADD_ALPHA", "BACKGROUND": "ERASE_ALPHA"}

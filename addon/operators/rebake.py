@@ -94,7 +94,7 @@ class SLIPCAST_OT_rebake(SteppedOperator):
             raise BadSettings(NO_SOURCE[0], f"{NO_SOURCE[1]} Or bake from its original.")
         return rebake(thing, sources, context, settings_of(self))
 
-    def ending(self, last: RebakeStep) -> tuple[set[str], str]:
+    def ending(self, context: bpy.types.Context, last: RebakeStep) -> tuple[set[str], str]:
         assert last.outcome is not None
         told = last.outcome.words()
         names = ", ".join(image.name for image in last.outcome.made.values())

@@ -23,7 +23,7 @@ from ..scene.targets import TargetProgress
 from ..terminal import ProgressLines
 from .generate import JOB_RUNS, NO_PYTHON
 from .scene_targets import RENDERED, chosen_subject, start_targets, target_properties
-from .view_steps import ViewSteps
+from .stepped import SteppedOperator
 
 NEEDS_MESH = "Select the mesh that is to be refined"
 MODIFIER_ITEMS = (("APPLY", "Apply", "The mesh as its modifiers show it is refined; they are gone afterwards"),
@@ -78,12 +78,12 @@ def why_not_refine(context: bpy.types.Context) -> str:
     return _why_not(context)
 
 
-class _TargetJob(ViewSteps):
+class _TargetJob(SteppedOperator):
     """Base: views first, then a job of the engine on them."""
 
     _begin: Callable[[], GenerateRequest] | None = None
 
-    def done(self, context: bpy.types.Context, views: int) -> str:
+    def ending(self, context: bpy.types.Context, last: TargetProgress | None) -> tuple[set[str], str]:
         if pump.session().job is not None:
             raise Conflict("A job was begun while the views were rendered.", "Wait for it, or cancel it.")
         assert self._begin is not None
@@ -93,7 +93,7 @@ class _TargetJob(ViewSteps):
         if bpy.app.background:
             with ProgressLines() as lines:
                 pump.wait_for_job(lines.show)
-        return f"{request.placement.name}: sent to the engine"
+        return {"INFO"}, f"{request.placement.name}: sent to the engine"
 
     def read(self, context: bpy.types.Context) -> Callable[[str], Any]:
         """What the operator was called with, else what the panel says."""

@@ -14,7 +14,7 @@ from ...bridge.errors import BadOutput, BadSettings
 from ..properties import path_property
 from ..scene.orbit import FEWEST_VIEWS, HIGHEST_DEG, LOWEST_DEG, MOST_VIEWS
 from ..scene.targets import LARGEST_PX, TargetProgress, TargetSettings, render_targets
-from .view_steps import ViewSteps
+from .stepped import SteppedOperator
 
 NOTHING_CHOSEN = "Select an object, or name a collection, to render"
 
@@ -52,7 +52,7 @@ class SLIPCAST_PG_views(PropertyGroup):
     __annotations__ = dict(VIEW_PROPERTIES)
 
 
-class SLIPCAST_OT_render_views(ViewSteps):
+class SLIPCAST_OT_render_views(SteppedOperator):
     """Render an object or a collection from all sides into a folder of views: colour, alpha, depth and normals.
     Everything else is left out, and the scene stays as it is"""
 
@@ -72,8 +72,8 @@ class SLIPCAST_OT_render_views(ViewSteps):
     def start(self, context: bpy.types.Context) -> Iterator[TargetProgress]:
         return start_views(self, context)
 
-    def done(self, context: bpy.types.Context, views: int) -> str:
-        return f"{views} views written to {self.folder}"
+    def ending(self, context: bpy.types.Context, last: TargetProgress) -> tuple[set[str], str]:
+        return {"INFO"}, f"{last.total} views written to {self.folder}"
 
 
 def start_views(operator: SLIPCAST_OT_render_views, context: bpy.types.Context) -> Iterator[TargetProgress]:

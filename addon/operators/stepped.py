@@ -13,7 +13,7 @@ TICK_S = 0.05
 
 
 class Step(Protocol):
-    """done of total steps are over; words: what is done next."""
+    """done of total steps are over; words: what is being done."""
 
     @property
     def done(self) -> int: ...
@@ -31,27 +31,28 @@ class SteppedOperator(Operator):
     _last: Any = None
 
     def start(self, context: bpy.types.Context) -> Iterator[Any]:
-        """The steps. Closing them early must leave everything as it was. Raises BridgeError."""
+        """The steps; there may be none. Closing them early must leave everything as it was. Raises BridgeError."""
         raise NotImplementedError
 
-    def ending(self, last: Any) -> tuple[set[str], str]:
-        """(level, words) of the report after the last step."""
+    def ending(self, context: bpy.types.Context, last: Any) -> tuple[set[str], str]:
+        """All is done, `last` was the last step (None: there was none): go on. Returns level and words of the report.
+        Raises BridgeError."""
         raise NotImplementedError
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
             for step in self.start(context):
                 self._last = step
+            told = self.ending(context, self._last)
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self.report(*self.ending(self._last))
+        self.report(*told)
         return {"FINISHED"}
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         try:
             self._steps = self.start(context)
-            self._last = next(self._steps)
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -59,7 +60,6 @@ class SteppedOperator(Operator):
         self._timer = manager.event_timer_add(TICK_S, window=context.window)
         manager.progress_begin(0, 1)
         manager.modal_handler_add(self)
-        self._show(context)
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
@@ -69,10 +69,11 @@ class SteppedOperator(Operator):
             return {"RUNNING_MODAL"}
         try:
             step = next(self._steps, None)
+            told = self.ending(context, self._last) if step is None else None
         except BridgeError as error:
             return self._end(context, {"ERROR"}, str(error), {"CANCELLED"})
-        if step is None:
-            return self._end(context, *self.ending(self._last), {"FINISHED"})
+        if told is not None:
+            return self._end(context, *told, {"FINISHED"})
         self._last = step
         self._show(context)
         return {"RUNNING_MODAL"}

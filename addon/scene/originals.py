@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from bpy.types import Material, Mesh, Object
+    from bpy.types import Mesh, Object
     from mathutils import Matrix
 
 JOB_KEY = "slipcast_job"
@@ -70,12 +70,6 @@ def remember_materials(thing: Object) -> None:
     worn = {str(number): slot.material for number, slot in enumerate(thing.material_slots) if slot.material is not None}
     if worn:
         thing[MATERIALS_KEY] = worn
-
-
-def remembered_materials(thing: Object) -> dict[int, Material]:
-    """Slot -> material that was worn before the last bake."""
-    kept = thing.get(MATERIALS_KEY)
-    return {} if kept is None else {int(slot): material for slot, material in kept.to_dict().items()}
 
 
 def carry_origin(thing: Object, sources: Sequence[Object]) -> None:

@@ -38,16 +38,14 @@ class SourceWishes:
 @dataclass(frozen=True, eq=False)
 class RefineSource:
     """What was sent of `object_name`. vertices: (V, 3) float32, faces: (F, 3) int32, as sent. world_from_local: (4, 4)
-    float64, of that moment; its world is the one of the views. same_mesh: the faces sent are those of the mesh below
-    the modifiers, so positions can be given back to it. outlines, base_outlines: of outlines_of, of the mesh as it was
-    sent and of the one below its modifiers, by which they are known again. object_uid: of scenes.find_object."""
+    float64, of that moment; its world is the one of the views. outlines, base_outlines: of outlines_of, of the mesh as
+    it was sent and of the one below its modifiers, by which they are known again. object_uid: of scenes.find_object."""
 
     object_name: str
     wishes: SourceWishes
     world_from_local: np.ndarray
     vertices: np.ndarray
     faces: np.ndarray
-    same_mesh: bool
     outlines: np.ndarray
     base_outlines: np.ndarray
     object_uid: int
@@ -81,8 +79,7 @@ def read_source(thing: Object, depsgraph: Depsgraph, wishes: SourceWishes) -> tu
     try:
         positions, faces, uvs = triangles_of(mesh)
         outlines, below = outlines_of(mesh), outlines_of(base)
-        same = np.array_equal(outlines, below)
-        _check(thing, wishes, same, len(faces))
+        _check(thing, wishes, np.array_equal(outlines, below), len(faces))
         weights = _weights(thing, mesh, wishes)
     finally:
         seen.to_mesh_clear()
@@ -95,8 +92,7 @@ def read_source(thing: Object, depsgraph: Depsgraph, wishes: SourceWishes) -> tu
     step = -1 if is_mirrored(matrix) else 1
     arrays = {"vertices": world, "faces": np.ascontiguousarray(faces[:, ::step]), "origin": matrix[:3, 3],
               "axes": _plane_normals(matrix)}
-    source = RefineSource(thing.name, wishes, matrix, world, arrays["faces"], same, outlines, below,
-                          thing.session_uid)
+    source = RefineSource(thing.name, wishes, matrix, world, arrays["faces"], outlines, below, thing.session_uid)
     if uvs is not None:
         arrays["corner_uvs"] = np.ascontiguousarray(uvs[:, ::step])
     if weights is not None:

@@ -56,6 +56,7 @@ class TargetProgress:
     done: int
     total: int
     name: str
+    words = "Rendering views"
 
 
 def check_target_settings(settings: TargetSettings) -> None:
@@ -230,7 +231,10 @@ def _render(stage: Scene, path: Path, file_format: str, depth: str) -> Path:
         if hasattr(kept, "use_exr_interleave"):   # since 5.0 each pass is a part of its own, unless asked not to
             kept.use_exr_interleave = True
     stage.render.filepath = str(path)
-    bpy.ops.render.render(write_still=True, scene=stage.name)
+    try:
+        bpy.ops.render.render(write_still=True, scene=stage.name)
+    except RuntimeError as error:
+        raise BadOutput(f"Blender could not render: {str(error).strip()}", "Try another render engine.") from error
     if not path.is_file():
         raise BadOutput("Blender rendered no picture.", "Try another render engine.")
     return path

@@ -18,7 +18,7 @@ refine.py    refine_mesh      mesh and views -> mesh that looks like its views (
                               refine_guard.py judges the result)
 remesh.py    remesh_isotropic triangles of one size (halfedge.py, crossing.py): between the steps of refine
 unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; projection_charts.py when it is too slow)
-bake.py      bake_base_color  UvMesh and views -> texture (texels.py, trust.py, favour.py, delight.py, fill.py; kernels
+bake.py      bake_texture     UvMesh and views -> texture (texels.py, trust.py, favour.py, delight.py, fill.py; kernels
                              in ../render), brought closer to all views by texture_fit.py (texture_losses.py)
 normal_map.py bake_normal_map  UvMesh and the finer Mesh -> tangent-space map (tangents.py, texels.py)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..render.observe import ViewStack, blend_observations, linear_from_srgb_table, observe
+from ..render.colour import linear_from_srgb_table, srgb_bytes
+from ..render.observe import ViewStack, blend_observations, observe
 from .delight import ViewLight, find_view_light, fit_view_light
 from .favour import view_favour
 from .fill import pad_with_nearest, vertex_colors
@@ -43,14 +44,8 @@ class Baked:
         return {"light_evened": self.light.moves}
 
 
-def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
-                    stage: Stage, fit: TextureSettings | None = None) -> np.ndarray:
-    """Base colour texture, (texture_px, texture_px, 3) uint8 sRGB: that of bake_texture, without its light."""
-    return bake_texture(uv_mesh, views, masks, texture_px, device, stage, fit).base_color
-
-
 def bake_texture(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
-                  stage: Stage, fit: TextureSettings | None = None) -> Baked:
+                 stage: Stage, fit: TextureSettings | None = None) -> Baked:
     """The texture of a mesh, from the best views of each texel; with `fit` it is then optimised until the mesh looks
     like all its views, and a light that moves with the camera is taken out of it (texture_fit.py, delight.py).
 
@@ -127,10 +122,3 @@ def _filled(texels: Texels, blended: _Blended) -> np.ndarray:
     image = np.zeros((*texels.covered.shape, 3), np.float32)
     image[texels.covered] = color
     return image
-
-
-def srgb_bytes(linear: np.ndarray) -> np.ndarray:
-    """Linear light to sRGB bytes, uint8, same shape (IEC 61966-2-1)."""
-    value = np.clip(linear, 0, 1)
-    coded = np.where(value <= 0.0031308, value * 12.92, 1.055 * value ** (1 / 2.4) - 0.055)
-    return (coded * 255 + 0.5).astype(np.uint8)

@@ -6,16 +6,14 @@ Source: own, after space carving (Kutulakos and Seitz 2000); distances as in vol
 """
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .progress import Stage
-from .silhouettes import CPU_PIECE, Silhouettes, agreed_depth, measure_depths
+from .silhouettes import Silhouettes, agreed_depth, in_pieces, measure_depths, projection_around
 from .types import Mask, View, ViewSet
 
 STEEP = 4.0         # depth per width: beyond it four neighbours see two surfaces
@@ -66,22 +64,16 @@ def carve(views: Sequence[DepthView], points: torch.Tensor) -> torch.Tensor:
 
     points: (N, 3) float32, relative to the origin of the silhouettes, on their device.
     """
-    if points.device.type != "cpu" or len(points) <= CPU_PIECE:
-        return _carve_piece(views, points)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        return torch.cat(list(pool.map(lambda piece: _carve_piece(views, piece), points.split(CPU_PIECE))))
+    return torch.cat(in_pieces(lambda piece: _carve_piece(views, piece), points))
 
 
 def _depth_view(view: View, depth: np.ndarray, mask: Mask, silhouettes: Silhouettes) -> DepthView:
     known = np.isfinite(depth) & (depth > 0) & (mask.values >= 0.5)
     if view.valid is not None:
         known &= view.valid
-    shift = np.eye(4)
-    shift[:3, 3] = silhouettes.origin
-    camera = view.camera
-    projection = (camera.intrinsics @ (camera.camera_from_world @ shift)[:3]).astype(np.float32)
-    return DepthView(torch.from_numpy(np.where(known, depth, np.nan).astype(np.float32)).to(silhouettes.device),
-                     torch.from_numpy(projection).to(silhouettes.device), 0.5 * (camera.fx + camera.fy))
+    camera, device = view.camera, silhouettes.device
+    return DepthView(torch.from_numpy(np.where(known, depth, np.nan).astype(np.float32)).to(device),
+                     projection_around(silhouettes.origin, camera).to(device), 0.5 * (camera.fx + camera.fy))
 
 
 def _seen_points(view: View, depth: np.ndarray, origin: np.ndarray) -> np.ndarray:

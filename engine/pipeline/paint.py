@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ..render.observe import ViewStack, linear_from_srgb_table, observe
-from .bake import srgb_bytes
+from ..render.colour import linear_from_srgb_table, srgb_bytes
+from ..render.observe import ViewStack, observe
 from .progress import Stage
 from .texels import Texels
 from .trust import stack_views

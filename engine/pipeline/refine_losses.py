@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from ..render import antialias, interpolate, rasterize
+from ..render.colour import linear_from_srgb
 from .refine_settings import RefineSettings
 from .targets import Targets
 
@@ -43,15 +44,18 @@ def view_loss(positions: torch.Tensor, colours: torch.Tensor, surface: Surface,
               targets: Targets, chosen: torch.Tensor, settings: RefineSettings, radius: float) -> torch.Tensor:
     """Mean over the object's pixels of what `chosen` views (indices, (B,)) show and the mesh does not.
 
-    positions: (V, 3) unit frame. colours: (B, V, 3) in [0, 1], as each view sees them.
+    positions: (V, 3) unit frame. colours: (B, V, 3) sRGB in [0, 1], as each view sees them; with
+    settings.linear_colour they are mixed and compared as linear light.
     """
+    wanted = targets.rgba[chosen].to(torch.float32) / 255
+    if settings.linear_colour:
+        colours, wanted = linear_from_srgb(colours), _linear_light(wanted)
     clip = clip_positions(positions, targets.clip[chosen])
     side = targets.rgba.shape[1]
     rast = rasterize(clip, surface.faces, (side, side))
     shown = interpolate(colours, rast, surface.faces)
     drawn = antialias(torch.cat([shown, (rast[..., 3:] > 0).to(shown.dtype)], -1), rast, clip, surface.faces,
                       surface.topology)
-    wanted = targets.rgba[chosen].to(torch.float32) / 255
     weight = (targets.known[chosen] > 0) * targets.trust[chosen][:, None, None]
     scale = 1 / (wanted[..., 3] * weight).sum().clamp(min=1)
     away = drawn - wanted
@@ -60,6 +64,12 @@ def view_loss(positions: torch.Tensor, colours: torch.Tensor, surface: Surface,
         off = ((away[..., :3].square().sum(-1) + COLOUR_ROUNDING**2).sqrt() - COLOUR_ROUNDING) * weight
         total = total + settings.colour * off.sum()
     return (total + _geometry(positions, clip, rast, surface, targets, chosen, settings, radius)) * scale
+
+
+def _linear_light(rgba: torch.Tensor) -> torch.Tensor:
+    """Of colours times coverage; the coverage stays."""
+    cover = rgba[..., 3:]
+    return torch.cat([linear_from_srgb(rgba[..., :3] / cover.clamp(min=1 / 255)) * cover, cover], -1)
 
 
 def _geometry(positions: torch.Tensor, clip: torch.Tensor, rast: torch.Tensor, surface: Surface, targets: Targets,

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from ..render import clip_from_camera, find_fragments, interpolate_at
-from ..render.observe import ViewStack, blend_observations, linear_from_srgb_table, observe
+from ..render.colour import linear_from_srgb, linear_from_srgb_table, srgb_bytes, srgb_from_linear
+from ..render.observe import ViewStack, blend_observations, observe
 from .atlas import merged_corners
-from .bake import BRIGHTER, DARKER, SHARPNESS, srgb_bytes
+from .bake import BRIGHTER, DARKER, SHARPNESS
 from .cameras import resize_camera
 from .delight import ViewLight
 from .lookup import read_pixels
@@ -117,9 +118,9 @@ def in_moving_light(drawn: np.ndarray, mesh: Mesh, light: ViewLight | None, came
     faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, np.int32)).to(device)
     normals = torch.from_numpy(vertex_normals(mesh.vertices, mesh.faces)).to(device)
     turn = torch.from_numpy(camera.camera_from_world[:3, :3].astype(np.float32)).to(device)
-    factor = light.moving(interpolate_at(face, weights, faces, normals), turn).exp().cpu().numpy()
+    factor = light.moving(interpolate_at(face, weights, faces, normals), turn).exp().cpu()
     lit = drawn.copy()
-    lit[covered] = _srgb(_linear(drawn[covered]) * factor[:, None])
+    lit[covered] = srgb_from_linear(linear_from_srgb(torch.from_numpy(drawn[covered])) * factor[:, None]).numpy()
     return lit
 
 
@@ -133,15 +134,6 @@ def exposed_like(drawn: np.ndarray, photo: np.ndarray, both: np.ndarray) -> np.n
     square = np.square(shown).sum(0)
     gain = np.where(square > 0, (shown * photo[both]).sum(0) / np.maximum(square, 1e-9), 1.0)
     return np.clip(drawn * gain, 0, 1).astype(np.float32)
-
-
-def _linear(value: np.ndarray) -> np.ndarray:
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
-
-
-def _srgb(linear: np.ndarray) -> np.ndarray:
-    light = np.clip(linear, 0, 1)
-    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055).astype(np.float32)
 
 
 def _fragments(mesh: Mesh, camera: Camera, device: torch.device) -> tuple[np.ndarray, torch.Tensor, torch.Tensor]:

@@ -6,9 +6,10 @@ keeps thin parts, and grows steadily on both sides, so that bounds over whole bl
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -16,8 +17,9 @@ import torch
 
 from ...bridge.errors import BadCameras
 from .cameras import resize_camera
-from .types import Mask, View, ViewSet
+from .types import Camera, Mask, View, ViewSet
 
+Answer = TypeVar("Answer")
 # On the CPU points go in pieces small enough to stay in its cache, and below the size from which torch starts threads
 # of its own for every operation: where other programs run, those wait for each other (measured: 10 times slower).
 CPU_PIECE = 1 << 14
@@ -101,12 +103,17 @@ def _silhouette(index: int, view: View, mask: Mask, longer_px: int, origin: np.n
     rim = np.concatenate([distance[0], distance[-1], distance[:, 0], distance[:, -1]])
     if valid is not None:
         distance[cv2.erode(valid.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0] = np.nan
+    return Silhouette(view.name, index, torch.from_numpy(distance).to(device),
+                      projection_around(origin, camera).to(device), 0.5 * (camera.fx + camera.fy),
+                      bool(rim.max() < -1.0))
+
+
+def projection_around(origin: np.ndarray, camera: Camera) -> torch.Tensor:
+    """(3, 4) float32: points relative to `origin`, (3,) world, to homogeneous pixels. Far from the world's origin
+    single precision would not do without it."""
     shift = np.eye(4)
     shift[:3, 3] = origin
-    projection = camera.intrinsics @ (camera.camera_from_world @ shift)[:3]
-    return Silhouette(view.name, index, torch.from_numpy(distance).to(device),
-                      torch.from_numpy(projection.astype(np.float32)).to(device), 0.5 * (camera.fx + camera.fy),
-                      bool(rim.max() < -1.0))
+    return torch.from_numpy((camera.intrinsics @ (camera.camera_from_world @ shift)[:3]).astype(np.float32))
 
 
 def signed_distance_px(values: np.ndarray, fine: bool = True) -> np.ndarray:
@@ -150,13 +157,17 @@ def measure_depths(silhouettes: Silhouettes, points: torch.Tensor, count: int, r
     around each point; a view that sees the ball in part puts no upper bound, and is not counted as seeing it.
     A view says nothing of what is outside its frame or behind it.
     """
-    if points.device.type != "cpu" or len(points) <= CPU_PIECE:
-        return _measure_piece(silhouettes, points, count, reach, sign)
-    pieces = points.split(CPU_PIECE)
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        parts = list(pool.map(lambda piece: _measure_piece(silhouettes, piece, count, reach, sign), pieces))
+    parts = in_pieces(lambda piece: _measure_piece(silhouettes, piece, count, reach, sign), points)
     return Depths(torch.cat([part.smallest for part in parts], dim=1), torch.cat([part.first for part in parts]),
                   torch.cat([part.seen for part in parts]), torch.cat([part.missed for part in parts]))
+
+
+def in_pieces(work: Callable[[torch.Tensor], Answer], points: torch.Tensor) -> list[Answer]:
+    """`work` of all points, in order: on the CPU in pieces, on as many threads as there are cores."""
+    if points.device.type != "cpu" or len(points) <= CPU_PIECE:
+        return [work(points)]
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        return list(pool.map(work, points.split(CPU_PIECE)))
 
 
 def _measure_piece(silhouettes: Silhouettes, points: torch.Tensor, count: int, reach: float, sign: int) -> Depths:

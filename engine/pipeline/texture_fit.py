@@ -17,14 +17,15 @@ import torch
 
 from ...bridge.errors import BadSettings
 from ..render import clip_from_camera, find_fragments, interpolate_at, texture
-from ..render.observe import ViewStack, linear_from_srgb_table
+from ..render.colour import linear_from_srgb_table, srgb_slope
+from ..render.observe import ViewStack
 from .atlas import merged_corners
 from .delight import ViewLight
 from .fill import pad_with_nearest
 from .normals import vertex_normals
 from .progress import Stage
 from .refine_clock import Watch
-from .texture_losses import srgb_slope, trust_of
+from .texture_losses import trust_of
 from .types import Camera, UvMesh
 
 log = logging.getLogger(__name__)

@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import torch
 
+from ..render.colour import srgb_slope
+
 BRIGHTER, DARKER = 0.06, 0.12     # in sRGB values of 0 to 1: differences at which a pixel counts half
 CLIPPED = 0.96                    # linear light from which a photo only says "at least so bright"
-DARKEST = 0.0031308               # sRGB is straight below
 LUMINANCE = (0.2126, 0.7152, 0.0722)
-
-
-def srgb_slope(linear: torch.Tensor) -> torch.Tensor:
-    """How fast the sRGB value (0 to 1) grows with linear light, same shape (IEC 61966-2-1)."""
-    return torch.where(linear <= DARKEST, 12.92, 1.055 / 2.4 * linear.clamp(min=DARKEST) ** (1 / 2.4 - 1))
 
 
 def trust_of(shown: torch.Tensor, wanted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

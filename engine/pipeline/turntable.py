@@ -16,7 +16,7 @@ import torch
 
 from ...bridge.errors import BadOutput
 from ..render import clip_from_camera, find_fragments, texture
-from ..render.observe import linear_from_srgb_table
+from ..render.colour import linear_from_srgb_table
 from .progress import Run, Stage
 from .types import Camera, TexturedMesh
 

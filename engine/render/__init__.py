@@ -10,6 +10,7 @@ torch_reference.py  their slow twins; nvdiffrast_backend.py  the same four by an
 Forward only, for other stages:
 fragments.py    triangle, weights and depth per pixel
 depth.py        depth map of a mesh seen by a Camera
+colour.py       sRGB and linear light
 observe.py      what a set of views sees at surface points, and one colour out of it (used by the bake)
 reference.py    their slow twins
 

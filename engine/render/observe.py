@@ -3,7 +3,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import warp as wp
 
@@ -65,9 +64,3 @@ def blend_observations(color: torch.Tensor, weight: torch.Tensor, sharpness: flo
                      wrap(confidence)]
         launch_rows(blend, len(color), lambda first, end: end - first, arguments, color.device)
     return result, confidence
-
-
-def linear_from_srgb_table() -> np.ndarray:
-    """(256,) float32: linear light of each sRGB byte (IEC 61966-2-1)."""
-    value = np.arange(256) / 255
-    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4).astype(np.float32)

@@ -6,6 +6,9 @@ import torch
 import trimesh
 from scenes import cameras_around
 
+from slipcast.engine.pipeline.bake import bake_texture
+from slipcast.engine.pipeline.progress import Stage
+from slipcast.engine.pipeline.texture_fit import TextureSettings
 from slipcast.engine.pipeline.types import Camera, Mask, Mesh, TexturedMesh, UvMesh, View, ViewSet
 from slipcast.engine.render import clip_from_camera, find_fragments, interpolate_fragments
 
@@ -55,6 +58,12 @@ def one_chart_a_face(mesh: Mesh) -> UvMesh:
     cell = np.stack(np.divmod(np.arange(len(mesh.faces)), side), -1)[:, None]
     corners = (cell + np.array([[0.1, 0.1], [0.9, 0.1], [0.1, 0.9]])) / side
     return UvMesh(mesh, corners.astype(np.float32), np.arange(len(mesh.faces), dtype=np.int32))
+
+
+def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, stage: Stage,
+                    fit: TextureSettings | None = None) -> np.ndarray:
+    """(texture_px, texture_px, 3) uint8 sRGB."""
+    return bake_texture(uv_mesh, views, masks, texture_px, CPU, stage, fit).base_color
 
 
 def textured_box() -> TexturedMesh:

@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 import torch
 from scenes import cameras_around, look_at, make_stage
-from skin import CPU, ball, joined, one_chart_a_face, paint, painted_views
+from skin import CPU, bake_base_color, ball, joined, one_chart_a_face, paint, painted_views
 
 from slipcast.bridge.errors import Cancelled
 from slipcast.engine.pipeline.atlas import texel_owners
-from slipcast.engine.pipeline.bake import bake_base_color, srgb_bytes
 from slipcast.engine.pipeline.fill import pad_with_nearest, vertex_colors
 from slipcast.engine.pipeline.trust import trust_map
 from slipcast.engine.pipeline.types import Camera, Mask, Mesh, View, ViewSet
 from slipcast.engine.render import depth_map
-from slipcast.engine.render.observe import linear_from_srgb_table
+from slipcast.engine.render.colour import linear_from_srgb_table, srgb_bytes
 
 PX = 256
 
@@ -37,7 +36,7 @@ def texel_colors(texture: np.ndarray, uv_mesh) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bake(uv_mesh, views, masks, px=PX, stage=None) -> np.ndarray:
-    return bake_base_color(uv_mesh, views, masks, px, CPU, stage or make_stage([]))
+    return bake_base_color(uv_mesh, views, masks, px, stage or make_stage([]))
 
 
 def test_bake_of_a_constant_colour_is_that_colour_on_every_covered_texel():

@@ -17,10 +17,11 @@ from slipcast.engine.pipeline.largesteps import AdamUniform, LargeSteps
 from slipcast.engine.pipeline.manifold import components_of_faces, is_closed
 from slipcast.engine.pipeline.normals import vertex_normals
 from slipcast.engine.pipeline.refine import refine_mesh
+from slipcast.engine.pipeline.refine_losses import COLOUR_ROUNDING, Surface, view_loss
 from slipcast.engine.pipeline.refine_settings import REFINE_PRESETS, RefineLevel, RefineSettings, refine_preset
 from slipcast.engine.pipeline.targets import UnitFrame, crop_of, make_targets
 from slipcast.engine.pipeline.types import Camera, Mask, Mesh, View, ViewSet
-from slipcast.engine.render import clip_from_camera, depth_map
+from slipcast.engine.render import build_topology, clip_from_camera, depth_map
 
 QUICK = RefineSettings(levels=(RefineLevel(64, 1200, 60),), hold_out=0)
 
@@ -62,6 +63,27 @@ def test_a_ball_takes_on_the_bumps_of_its_views(bumps):
     assert radial_error(refined, truth) < 0.4 * radial_error(ball(3), truth)
     assert is_closed(refined) and refined.vertices.dtype == np.float32 and refined.faces.dtype == np.int32
     assert stage.done == stage.total == 60 and stage.loss is not None and stage.loss > 0
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_colours_are_compared_as_values_or_as_light(linear):
+    """Inside the outline every pixel is off by the same; where the coverage is a fraction, light is scaled by it."""
+    mesh, shade, wanted = ball(3), 0.25, 0.75
+    views, masks = painted_views(mesh, np.full((len(mesh.vertices), 3), 255 * wanted), 4, 96)
+    frame = UnitFrame.around(mesh)
+    targets = make_targets(views.views, masks, [crop_of(view.camera, mask, mesh) for view, mask
+                                                in zip(views.views, masks)], frame, 96, CPU)
+    settings = dataclasses.replace(QUICK, silhouette=0.0, linear_colour=linear)
+    faces = torch.from_numpy(mesh.faces)
+    surface = Surface(faces, build_topology(faces), torch.zeros((0, 2), dtype=torch.int64), 1.0)
+    colours = torch.full((4, len(mesh.vertices), 3), shade, requires_grad=True)
+    unit = torch.from_numpy(frame.to_unit(mesh).vertices)
+    loss = view_loss(unit, colours, surface, targets, torch.arange(4), settings, frame.radius)
+    light = (lambda value: ((value + 0.055) / 1.055)**2.4) if linear else (lambda value: value)
+    off = 3**0.5 * (light(wanted) - light(shade))
+    assert float(loss.detach()) == pytest.approx((off**2 + COLOUR_ROUNDING**2)**0.5 - COLOUR_ROUNDING, rel=0.03)
+    loss.backward()
+    assert float(colours.grad.sum()) < 0                # brighter is nearer
 
 
 def test_the_same_seed_gives_the_same_mesh_and_another_seed_another(bumps):

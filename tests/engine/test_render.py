@@ -9,7 +9,8 @@ from skin import CPU, ball
 
 from slipcast.engine.pipeline.types import Camera, Mesh
 from slipcast.engine.render import clip_from_camera, depth_map, find_fragments, interpolate_fragments
-from slipcast.engine.render.observe import ViewStack, blend_observations, linear_from_srgb_table, observe
+from slipcast.engine.render.colour import linear_from_srgb_table
+from slipcast.engine.render.observe import ViewStack, blend_observations, observe
 from slipcast.engine.render.reference import blend_observations_ref, fragments_ref, observe_ref
 
 

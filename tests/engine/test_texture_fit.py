@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 import torch
 from scenes import cameras_around, directions, make_stage
-from skin import CPU, ball, one_chart_a_face, paint
+from skin import CPU, bake_base_color, ball, one_chart_a_face, paint
 
 from slipcast.bridge.errors import BadSettings, Cancelled
 from slipcast.engine.pipeline import texture_fit
 from slipcast.engine.pipeline.atlas import texel_owners
-from slipcast.engine.pipeline.bake import bake_base_color, bake_texture, srgb_bytes
+from slipcast.engine.pipeline.bake import bake_texture
 from slipcast.engine.pipeline.cameras import resize_camera
 from slipcast.engine.pipeline.delight import GLARE_CELLS, ViewLight, find_view_light, fit_view_light
 from slipcast.engine.pipeline.scores import exposed_like, judges_of, leave_out, score_texture
 from slipcast.engine.pipeline.texels import Texels
 from slipcast.engine.pipeline.texture_fit import TextureSettings, judges_among, rounds_of, texture_preset
-from slipcast.engine.pipeline.texture_losses import BRIGHTER, srgb_slope, trust_of
+from slipcast.engine.pipeline.texture_losses import BRIGHTER, trust_of
 from slipcast.engine.pipeline.types import Mask, Mesh, TexturedMesh, View, ViewSet
-from slipcast.engine.render.observe import linear_from_srgb_table
+from slipcast.engine.render.colour import linear_from_srgb_table, srgb_bytes, srgb_slope
 
 LINEAR = linear_from_srgb_table()
 FINE = 3      # samples across a pixel
@@ -107,7 +107,7 @@ def test_a_flash_is_taken_out_of_the_texture():
     mesh = ball(4)
     views, masks = lit_views(mesh, flash)
     uv_mesh = one_chart_a_face(mesh)
-    plain = colors_off(bake_base_color(uv_mesh, views, masks, 512, CPU, make_stage([])), uv_mesh, stripes(mesh))
+    plain = colors_off(bake_base_color(uv_mesh, views, masks, 512, make_stage([])), uv_mesh, stripes(mesh))
     baked = bake_texture(uv_mesh, views, masks, 512, CPU, make_stage([]), FAST)
     assert baked.light.moves and baked.facts == {"light_evened": True}
     fitted = colors_off(baked.base_color, uv_mesh, stripes(mesh))
@@ -136,7 +136,7 @@ def test_highlights_stay_out_of_the_texture():
     mesh = ball(4)
     views, masks = lit_views(mesh, flash, shine=glint)
     uv_mesh = one_chart_a_face(mesh)
-    plain = colors_off(bake_base_color(uv_mesh, views, masks, 512, CPU, make_stage([])), uv_mesh, stripes(mesh))
+    plain = colors_off(bake_base_color(uv_mesh, views, masks, 512, make_stage([])), uv_mesh, stripes(mesh))
     baked = bake_texture(uv_mesh, views, masks, 512, CPU, make_stage([]), FAST)
     fitted = colors_off(baked.base_color, uv_mesh, stripes(mesh))
     print("log light off, projected and fitted:", plain, fitted)
@@ -191,7 +191,7 @@ def test_the_fit_brings_back_what_the_projection_blurs(count):
     texels = Texels(uv_mesh, 512, CPU)
     wanted, off = pattern(texels.surface(slice(None))[0].numpy()), []
     for settings in (None, FAST):
-        texture = bake_base_color(uv_mesh, views, masks, 512, CPU, make_stage([]), settings)
+        texture = bake_base_color(uv_mesh, views, masks, 512, make_stage([]), settings)
         ratio = LINEAR[texture[texels.covered]] / wanted
         off.append(float(np.square(ratio / np.median(ratio, 0) - 1).mean()))
     print("squared error of the projection and of the fit:", off)
@@ -208,7 +208,7 @@ def test_what_no_view_sees_keeps_its_fill_and_nothing_is_black():
     views, masks = one_sided()
     uv_mesh = one_chart_a_face(ball(3))
     still = dataclasses.replace(FAST, moving_light=False)
-    before, after = (bake_base_color(uv_mesh, views, masks, 256, CPU, make_stage([]), each)
+    before, after = (bake_base_color(uv_mesh, views, masks, 256, make_stage([]), each)
                      for each in (None, still))
     texels = Texels(uv_mesh, 256, CPU)
     hidden = np.zeros(texels.covered.shape, bool)
@@ -226,8 +226,8 @@ def test_a_fit_that_the_judges_like_less_is_not_taken_and_told(monkeypatch):
     views, masks = pattern_views(16)
     uv_mesh, told = one_chart_a_face(ball(3)), []
     still = dataclasses.replace(FAST, moving_light=False)
-    found = bake_base_color(uv_mesh, views, masks, 256, CPU, make_stage(told), still)
-    assert (found == bake_base_color(uv_mesh, views, masks, 256, CPU, make_stage([]))).all()
+    found = bake_base_color(uv_mesh, views, masks, 256, make_stage(told), still)
+    assert (found == bake_base_color(uv_mesh, views, masks, 256, make_stage([]))).all()
     assert len(told) == 1 and "contradict each other about the colours" in told[0]
 
 
@@ -236,7 +236,7 @@ def test_the_same_views_give_the_same_texture_and_progress_reaches_its_total():
     uv_mesh, found = one_chart_a_face(ball(3)), []
     for _ in range(2):
         stage = make_stage([])
-        found.append(bake_base_color(uv_mesh, views, masks, 256, CPU, stage, FAST))
+        found.append(bake_base_color(uv_mesh, views, masks, 256, stage, FAST))
         assert stage.done == stage.total and stage.loss is not None
     assert (found[0] == found[1]).all()
 
@@ -245,8 +245,8 @@ def test_no_time_leaves_the_projection():
     views, masks = pattern_views(16)
     uv_mesh, none = one_chart_a_face(ball(3)), dataclasses.replace(FAST, seconds=0.0, moving_light=False)
     stage = make_stage([])
-    found = bake_base_color(uv_mesh, views, masks, 256, CPU, stage, none)
-    assert (found == bake_base_color(uv_mesh, views, masks, 256, CPU, make_stage([]))).all()
+    found = bake_base_color(uv_mesh, views, masks, 256, stage, none)
+    assert (found == bake_base_color(uv_mesh, views, masks, 256, make_stage([]))).all()
     assert stage.done == stage.total
 
 
@@ -255,8 +255,8 @@ def test_a_person_who_has_seen_enough_gets_the_projection_or_what_was_fitted(ask
     views, masks = pattern_views(10)        # all of them judge: no trial comes first
     uv_mesh, still, asked = one_chart_a_face(ball(2)), dataclasses.replace(FAST, moving_light=False), []
     stage = make_stage([], is_enough=lambda: asked.append(1) or len(asked) > asks)
-    found = bake_base_color(uv_mesh, views, masks, 128, CPU, stage, still)
-    projected = bake_base_color(uv_mesh, views, masks, 128, CPU, make_stage([]))
+    found = bake_base_color(uv_mesh, views, masks, 128, stage, still)
+    projected = bake_base_color(uv_mesh, views, masks, 128, make_stage([]))
     assert (found == projected).all() == (asks == 0)
     assert stage.done == stage.total and stage._run.finished_early
 
@@ -270,8 +270,7 @@ def test_cancel_is_heard_during_the_fit():
         return len(asked) > 16 + 3 + 16 + 2     # views, blocks of texels, views again: then the fit is under way
 
     with pytest.raises(Cancelled):
-        bake_base_color(one_chart_a_face(ball(2)), views, masks, 128, CPU, make_stage([], is_cancelled=is_cancelled),
-                        FAST)
+        bake_base_color(one_chart_a_face(ball(2)), views, masks, 128, make_stage([], is_cancelled=is_cancelled), FAST)
 
 
 def test_photos_brighter_than_the_surface_count_less_than_darker_ones():

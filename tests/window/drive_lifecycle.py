@@ -6,18 +6,15 @@ Writes OUT/report.json: one entry a check, and what went wrong.
 """
 from __future__ import annotations
 
-import json
 import sys
-import time
-import traceback
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import bpy
 
-NAME = "bl_ext.user_default.slipcast"
-STEP_S, PATIENCE_S = 0.01, 60.0
+sys.path.insert(0, str(Path(__file__).parent))
+import hands
+
 SLOW, BAD_MASKS = 1, 2   # of fake_engine.py
 ZIP, OUT, ENGINE_PYTHON, VIEWS = (Path(word) for word in sys.argv[sys.argv.index("--") + 1:])
 checks: dict[str, object] = {}
@@ -28,20 +25,6 @@ def place(number: int = 0) -> dict:
     window = bpy.context.window_manager.windows[number]
     area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
     return {"window": window, "area": area, "region": next(each for each in area.regions if each.type == "WINDOW")}
-
-
-def pause(seconds: float) -> Iterator[None]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        yield
-
-
-def wait(condition, what: str) -> Iterator[None]:
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > until:
-            raise TimeoutError(what)
-        yield
 
 
 def live_meshes() -> list[bpy.types.Object]:
@@ -58,7 +41,7 @@ def count_draws(self, context) -> None:
 
 
 def settings() -> None:
-    preferences = bpy.context.preferences.addons[NAME].preferences
+    preferences = bpy.context.preferences.addons[hands.ADDON].preferences
     preferences.data_folder, preferences.engine_python = str(OUT / "data"), str(ENGINE_PYTHON)
 
 
@@ -70,17 +53,15 @@ def generate(seed: int) -> None:
 def runs(pump, more: int = 3) -> Iterator[None]:
     """Wait until the job has done some more."""
     begun = pump.session().job.progress.done if pump.session().job.progress else 0
-    yield from wait(lambda: (at := pump.session().job.progress) is not None and at.done >= begun + more, "progress")
+    yield from hands.wait(lambda: (at := pump.session().job.progress) is not None and at.done >= begun + more,
+                          "progress")
 
 
 def steps() -> Iterator[None]:
-    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
-        bpy.ops.extensions.package_install_files(filepath=str(ZIP), repo="user_default", enable_on_install=True,
-                                                 overwrite=True)
-    pump = import_module(f"{NAME}.addon.pump")
+    pump = hands.install(ZIP)
     settings()
     bpy.types.STATUSBAR_HT_header.append(count_draws)
-    yield from pause(0.5)
+    yield from hands.pause(0.5)
     yield from status_bar(pump)
     yield from two_windows(pump)
     yield from other_file(pump)
@@ -93,7 +74,7 @@ def status_bar(pump) -> Iterator[None]:
     generate(SLOW)
     yield from runs(pump)
     before = drawn
-    yield from pause(2.0)
+    yield from hands.pause(2.0)
     checks["status_bar_draws_in_2_s"] = drawn - before
 
 
@@ -102,7 +83,7 @@ def two_windows(pump) -> Iterator[None]:
     asked = bpy.context.window_manager.windows[0].scene.name
     with bpy.context.temp_override(**place()):
         bpy.ops.wm.window_new()
-    yield from pause(0.5)
+    yield from hands.pause(0.5)
     windows = bpy.context.window_manager.windows
     checks["windows"] = len(windows)
     windows[1].scene = bpy.data.scenes.new("Second")
@@ -110,7 +91,7 @@ def two_windows(pump) -> Iterator[None]:
     with bpy.context.temp_override(window=windows[1]):
         bpy.ops.ed.undo_push(message="in the second window")
         bpy.ops.ed.undo()
-    yield from wait(lambda: live_meshes(), "the live mesh, after an undo to before it")
+    yield from hands.wait(lambda: live_meshes(), "the live mesh, after an undo to before it")
     checks["live_in"] = [scene.name for thing in live_meshes() for scene in thing.users_scene] == [asked]
     checks["noted_in"] = [scene.name for scene in bpy.data.scenes if scene.slipcast.pending_job] == [asked]
     with bpy.context.temp_override(window=bpy.context.window_manager.windows[1]):
@@ -124,7 +105,7 @@ def two_windows(pump) -> Iterator[None]:
     checks["live_after_delete"] = len(live_meshes())
     with bpy.context.temp_override(**place()):
         bpy.ops.slipcast.live_visibility(visible=True)
-    yield from wait(lambda: live_meshes(), "the live mesh, asked for again")
+    yield from hands.wait(lambda: live_meshes(), "the live mesh, asked for again")
 
 
 def other_file(pump) -> Iterator[None]:
@@ -136,11 +117,11 @@ def other_file(pump) -> Iterator[None]:
     checks["after_file_load"] = pump.session().job is not None and bpy.app.timers.is_registered(pump._tick)
     with bpy.context.temp_override(**place()):
         bpy.ops.slipcast.cancel()
-    yield from wait(lambda: pump.session().job is None, "cancel")
-    yield from pause(0.3)
+    yield from hands.wait(lambda: pump.session().job is None, "cancel")
+    yield from hands.pause(0.3)
     checks["timer_when_idle"] = bpy.app.timers.is_registered(pump._tick)
     before = drawn
-    yield from pause(2.0)
+    yield from hands.pause(2.0)
     checks["status_bar_draws_when_idle"] = drawn - before
 
 
@@ -151,17 +132,17 @@ def file_while_rendering(pump) -> Iterator[None]:
         bpy.context.view_layer.objects.active = bpy.data.objects["Cube"]
         checks["rendering"] = str(bpy.ops.slipcast.render_views(
             "INVOKE_DEFAULT", folder=str(folder), count=64, resolution=64, samples=1))
-    yield from wait(lambda: len(files_in(folder)) > 3, "the first views")
+    yield from hands.wait(lambda: len(files_in(folder)) > 3, "the first views")
     with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
         bpy.ops.wm.read_homefile(use_factory_startup=True)
-    yield from pause(0.5)
+    yield from hands.pause(0.5)
     checks["scenes_after"] = [scene.name for scene in bpy.data.scenes]
     checks["files_after"] = files_in(folder)
 
 
 def error_in_the_clipboard(pump) -> Iterator[None]:
     generate(BAD_MASKS)
-    yield from wait(lambda: pump.session().job is None, "failure")
+    yield from hands.wait(lambda: pump.session().job is None, "failure")
     with bpy.context.temp_override(**place()):
         bpy.ops.slipcast.copy_error()
     checks["clipboard"] = bpy.context.window_manager.clipboard
@@ -170,34 +151,17 @@ def error_in_the_clipboard(pump) -> Iterator[None]:
 def off_and_on_again() -> Iterator[None]:
     """Three times, a job under way each time."""
     for _ in range(3):
-        pump = sys.modules[f"{NAME}.addon.pump"]
+        pump = sys.modules[f"{hands.ADDON}.addon.pump"]
         settings()
         generate(SLOW)
         yield from runs(pump, 1)
-        bpy.ops.preferences.addon_disable(module=NAME)
+        bpy.ops.preferences.addon_disable(module=hands.ADDON)
         checks["timer_when_off"] = bpy.app.timers.is_registered(pump._tick)
-        yield from pause(0.3)
-        bpy.ops.preferences.addon_enable(module=NAME)
-        yield from pause(0.3)
+        yield from hands.pause(0.3)
+        bpy.ops.preferences.addon_enable(module=hands.ADDON)
+        yield from hands.pause(0.3)
     checks["live_at_the_end"] = len(live_meshes())
     checks["on_again"] = hasattr(bpy.types, "SLIPCAST_OT_generate")
 
 
-def finish(error: str = "") -> None:
-    (OUT / "report.json").write_text(json.dumps({"checks": checks, "error": error}, indent=1))
-    bpy.ops.wm.quit_blender()
-
-
-def tick(running=steps()) -> float | None:  # noqa: B008  (the one generator of this run)
-    try:
-        next(running)
-    except StopIteration:
-        finish()
-        return None
-    except Exception:
-        finish(traceback.format_exc())
-        return None
-    return STEP_S
-
-
-bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
+hands.run(steps(), {"checks": checks}, OUT / "report.json")

@@ -6,20 +6,16 @@ Writes OUT/report.json: one entry a check, and what went wrong; OUT/<step>.png w
 """
 from __future__ import annotations
 
-import json
 import shutil
-import subprocess
 import sys
-import time
-import traceback
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 
 import bpy
 
-NAME = "bl_ext.user_default.slipcast"
-STEP_S, PATIENCE_S = 0.01, 60.0
+sys.path.insert(0, str(Path(__file__).parent))
+import hands
+
 ZIP, OUT, ENGINE_PYTHON, PICTURE = (Path(word) for word in sys.argv[sys.argv.index("--") + 1:])
 checks: dict[str, object] = {}
 
@@ -30,44 +26,22 @@ def place(kind: str = "WINDOW") -> dict:
     return {"window": window, "area": area, "region": next(each for each in area.regions if each.type == kind)}
 
 
-def pause(seconds: float) -> Iterator[None]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        yield
-
-
-def wait(condition, what: str) -> Iterator[None]:
-    until = time.monotonic() + PATIENCE_S
-    while not condition():
-        if time.monotonic() > until:
-            raise TimeoutError(what)
-        yield
-
-
 def shot(name: str) -> Iterator[None]:
-    """A picture of the screen, after it was drawn again. bpy's own screenshot is black on software GL."""
-    for area in bpy.context.window_manager.windows[0].screen.areas:
-        area.tag_redraw()
-    yield from pause(0.6)
-    if shutil.which("import"):
-        subprocess.run(["import", "-window", "root", str(OUT / f"{name}.png")], check=False, timeout=30)
+    yield from hands.shot(OUT / f"{name}.png")
 
 
 def press(key: str) -> Iterator[None]:
     for value in ("PRESS", "RELEASE"):
         bpy.context.window_manager.windows[0].event_simulate(type=key, value=value)
-    yield from pause(0.5)
+    yield from hands.pause(0.5)
 
 
 def steps() -> Iterator[None]:
-    with bpy.context.temp_override(window=bpy.context.window_manager.windows[0]):
-        bpy.ops.extensions.package_install_files(filepath=str(ZIP), repo="user_default", enable_on_install=True,
-                                                 overwrite=True)
-    pump = import_module(f"{NAME}.addon.pump")
-    preferences = bpy.context.preferences.addons[NAME].preferences
+    pump = hands.install(ZIP)
+    preferences = bpy.context.preferences.addons[hands.ADDON].preferences
     preferences.data_folder, preferences.engine_python = str(OUT / "data"), str(ENGINE_PYTHON)
     place()["area"].spaces.active.show_region_ui = True
-    yield from pause(1.0)
+    yield from hands.pause(1.0)
     place("UI")["region"].active_panel_category = "Slipcast"
     yield from dropped(pump)
     yield from painted()
@@ -93,8 +67,8 @@ def dropped(pump) -> Iterator[None]:
     shutil.copyfile(PICTURE, other)
     bpy.context.scene.slipcast_picture.filepath = str(other)
     yield from press("RET")
-    yield from wait(lambda: pump.session().job is not None or pump.session().outcome, "the start of the job")
-    yield from wait(lambda: pump.session().job is None, "the end of the job")
+    yield from hands.wait(lambda: pump.session().job is not None or pump.session().outcome, "the start of the job")
+    yield from hands.wait(lambda: pump.session().job is None, "the end of the job")
     checks["error"] = str(pump.session().error or "")
     checks["made"] = [thing.name for thing in bpy.data.objects if "slipcast_job" in thing]
     yield from shot("3-done")
@@ -103,12 +77,12 @@ def dropped(pump) -> Iterator[None]:
 def painted() -> Iterator[None]:
     with bpy.context.temp_override(**place()):
         bpy.ops.slipcast.paint_picture_mask()
-    yield from pause(0.5)
+    yield from hands.pause(0.5)
     editor = next(area for area in bpy.context.window_manager.windows[0].screen.areas if area.type == "IMAGE_EDITOR")
     space = editor.spaces.active
     checks["editor"] = [space.mode, space.image.name]
     space.show_region_ui = True
-    yield from pause(0.5)
+    yield from hands.pause(0.5)
     next(each for each in editor.regions if each.type == "UI").active_panel_category = "Slipcast"
     yield from shot("4-mask")
 
@@ -123,21 +97,4 @@ def several() -> Iterator[None]:
     yield from shot("5-several")
 
 
-def finish(error: str = "") -> None:
-    (OUT / "report.json").write_text(json.dumps({"checks": checks, "error": error}, indent=1))
-    bpy.ops.wm.quit_blender()
-
-
-def tick(running=steps()) -> float | None:  # noqa: B008  (the one generator of this run)
-    try:
-        next(running)
-    except StopIteration:
-        finish()
-        return None
-    except Exception:
-        finish(traceback.format_exc())
-        return None
-    return STEP_S
-
-
-bpy.app.timers.register(tick, first_interval=1.0, persistent=True)
+hands.run(steps(), {"checks": checks}, OUT / "report.json")

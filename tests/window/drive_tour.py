@@ -7,7 +7,6 @@ of the documentation.
 """
 from __future__ import annotations
 
-import importlib.util
 import sys
 import time
 from collections.abc import Generator, Iterator
@@ -18,9 +17,8 @@ import bpy
 import numpy as np
 from mathutils.bvhtree import BVHTree
 
-_spec = importlib.util.spec_from_file_location("hands", Path(__file__).with_name("hands.py"))
-hands = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(hands)
+sys.path.insert(0, str(Path(__file__).parent))
+import hands
 
 JOB_LIMIT_S = 900.0     # on a computer that is busy with other things
 TARGET = "Target"
