@@ -32,7 +32,7 @@ class TriplaneField:
         return torch.cat([points.new_zeros(0, 4), *(self._raw(part) for part in points.split(self.chunk) if len(part))])
 
     def _raw(self, points: Tensor) -> Tensor:
-        places = points / self.sizes.radius
+        places = plane_places(points, self.sizes.radius)
         features = [sample_plane(plane, places[:, axes]) for plane, axes in zip(self.code, PLANE_AXES)]
         values = functional.linear(torch.cat(features, dim=1), self.weights["0.weight"], self.weights["0.bias"])
         return self.weights.linear(self.last, self.hidden(values))
@@ -56,6 +56,12 @@ class TriplaneField:
     def colors(self, points: Tensor) -> Tensor:
         """(N, 3) points -> (N, 3) float32 sRGB in [0, 1]."""
         return torch.sigmoid(self.raw(points)[:, 1:])
+
+
+def plane_places(points: Tensor, radius: float) -> Tensor:
+    """Points, any shape, to places in the planes, [-1, 1] within +-radius: in the published code's two steps. A single
+    division would round otherwise; where the field is flat that moves the surface by 2e-5."""
+    return (points + radius) / (2 * radius) * 2 - 1
 
 
 def sample_plane(plane: Tensor, places: Tensor) -> Tensor:

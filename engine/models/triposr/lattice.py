@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .field import TriplaneField, sample_plane, sliced
+from .field import TriplaneField, plane_places, sample_plane, sliced
 
 
 class Lattice:
@@ -25,7 +25,9 @@ class Lattice:
     def __init__(self, field: TriplaneField, resolution: int, check: Callable[[], None] = lambda: None) -> None:
         self._field, self.resolution, self._check = field, resolution, check
         weight, bias = field.weights["0.weight"], field.weights["0.bias"]
-        axis = torch.linspace(-1, 1, resolution, device=weight.device, dtype=weight.dtype)
+        radius = field.sizes.radius
+        points = torch.linspace(0, 1, resolution, device=weight.device, dtype=weight.dtype) * (2 * radius) - radius
+        axis = plane_places(points, radius)
         # the first place of each plane varies fastest in its table, so swap: tables are indexed [first, second]
         places = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), dim=-1).flatten(0, 1)
         thirds = weight.chunk(3, dim=1)
