@@ -7,7 +7,15 @@ import torch
 import warp as wp
 from torch.autograd.function import once_differentiable
 
-from .arguments import Backend, check_backend, check_faces, check_positions, check_rast, check_triangle_ids
+from .arguments import (
+    Backend,
+    check_backend,
+    check_faces,
+    check_positions,
+    check_rast,
+    check_triangle_ids,
+    mark_triangle_ids,
+)
 from .backend import Scatter, launch_pieces, launch_pixels, plan_pieces, wrap
 from .fragments import EMPTY, screen_from_clip
 from .raster_kernels import cover
@@ -34,7 +42,7 @@ def rasterize(positions: torch.Tensor, faces: torch.Tensor, resolution: tuple[in
     if backend == "nvdiffrast":
         from . import nvdiffrast_backend
         return nvdiffrast_backend.rasterize(positions, faces, resolution)
-    return _Rasterize.apply(positions, faces.contiguous(), *resolution)
+    return mark_triangle_ids(_Rasterize.apply(positions, faces.contiguous(), *resolution), faces)
 
 
 def pixel_derivatives(rast: torch.Tensor, positions: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:

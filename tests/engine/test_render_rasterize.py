@@ -196,6 +196,9 @@ def test_bad_arguments_are_named():
         interpolate(torch.rand(3, 84, 1), rast, faces)
     with pytest.raises(ShapeError, match="triangles"):
         interpolate(torch.rand(84, 1), rast, faces[:3])
+    rast[0, 0, 0, 3] = len(faces) + 1.0      # written into since it was made: looked through again
+    with pytest.raises(ShapeError, match="triangles"):
+        interpolate(torch.rand(84, 1), rast, faces)
 
 
 def test_nvdiffrast_is_asked_for_by_name_and_its_absence_is_told(monkeypatch):
