@@ -36,7 +36,7 @@ class Silhouette:
 
     spec = ModelSpec(
         name="silhouette", title="Silhouette (a rough base)", licence="GPL-3.0-or-later",
-        licence_url="https://www.gnu.org/licenses/gpl-3.0.html", commercial_use=True, ram_bytes=500_000_000,
+        licence_url="https://www.gnu.org/licenses/gpl-3.0.html", commercial_use=True, ram_bytes=700_000_000,
         vram_bytes=0, files=(), stages=STAGES, settings=SilhouetteSettings, floats=False,
         note="The shape is the outline, inflated: a rough base for sculpting or refine, the same in front and behind.")
 
