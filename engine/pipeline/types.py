@@ -101,8 +101,8 @@ class Field:
     """Samples of a soft solid on a regular grid; the surface is where the value is 0.5, inside is above.
 
     values: (X, Y, Z) float32 in [0, 1]; sample (i, j, k) lies at origin + spacing * (i, j, k).
-    origin: (3,) float64, world. spacing: world units, the same along all axes. by_depth: the depth of views shaped it,
-    not their outlines alone.
+    origin: (3,) float64, world. spacing: world units, the same along all axes. by_depth: the depth of most views shaped
+    it, not their outlines alone.
     """
 
     values: np.ndarray
