@@ -105,8 +105,7 @@ def fit_texture(projected: Projected, uv_mesh: UvMesh, cameras: Sequence[Camera]
     Source: steps after SIRT (Gregor and Benson 2008): each texel's pull is divided by all that pulls on it, so there is
     no rate to choose.
     """
-    if stage.is_enough:
-        stage.cut_short()
+    if stage.ends_early():
         stage.total -= rounds_of(settings, len(cameras))
         return projected.texels
     device = stack.pose.device
@@ -223,9 +222,7 @@ class _Fit:
         mean = torch.stack(own).mean(0)
         faith = FAITH * (mean[mean > 0].median() if bool((mean > 0).any()) else mean.new_tensor(1.0))
         for round_ in range(rounds):
-            if self._stage.is_enough:
-                self._stage.cut_short()
-            if watch.over or self._stage.is_enough:
+            if watch.over or self._stage.ends_early():
                 return
             rate = LAST_STEP ** (round_ / max(1, rounds - 1))
             for chosen, weights in zip(steps, own):
