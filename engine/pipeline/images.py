@@ -196,4 +196,4 @@ def undistort_view(view: View, lens: Lens) -> View:
         alpha = cv2.remap(alpha, at_x, at_y, cv2.INTER_LINEAR)
         alpha[~valid] = 0
     view = undistort_passes(view, at_x, at_y, valid)
-    return replace(view, image=image, alpha=alpha, valid=None if valid.all() else valid)
+    return replace(view, image=image, alpha=alpha, valid=None if valid.all() else valid, lens=lens)

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...bridge.errors import BadSettings
+from .presets import preset_of
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,4 @@ REFINE_PRESETS: dict[str, RefineSettings] = {
 
 def refine_preset(quality: str) -> RefineSettings:
     """The row of a quality name. Raises BadSettings for a name that is not in the table."""
-    if quality not in REFINE_PRESETS:
-        raise BadSettings(f"There is no quality called {quality!r}.", f"Choose one of {', '.join(REFINE_PRESETS)}.")
-    return REFINE_PRESETS[quality]
+    return preset_of(quality, REFINE_PRESETS)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .lens import PINHOLE, Lens
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -58,6 +60,7 @@ class View:
     valid: (H, W) bool or None (= everywhere); False where undistortion had no pixel to bring.
     depth: (H, W) float32 or None: distance along the camera's axis, world units; not finite = nothing there.
     normals: (H, W, 3) float32 or None: unit, world; (0, 0, 0) = nothing there.
+    lens: what was taken out of the picture as it is stored.
     """
 
     name: str
@@ -67,6 +70,7 @@ class View:
     valid: np.ndarray | None = None
     depth: np.ndarray | None = None
     normals: np.ndarray | None = None
+    lens: Lens = PINHOLE
 
 
 @dataclass(frozen=True)

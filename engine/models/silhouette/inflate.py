@@ -16,6 +16,7 @@ from skimage.measure import marching_cubes
 
 from ....bridge.errors import BadMasks
 from ...pipeline.fill import pad_with_nearest
+from ...pipeline.images import OPAQUE
 from ...pipeline.silhouettes import signed_distance_px
 from ...pipeline.types import Mesh
 
@@ -23,7 +24,6 @@ PUFF = 3.0          # between 4 (discs become balls) and 2 (bars become round ro
 _MARGIN = 3         # cells around the object
 _LEAST_PX = 8       # of the outline's longer side: less is no picture of anything
 _LEAST_SHARE = 0.05  # of a cell, between its centre and the outline: nearer makes the equations stiff
-_OPAQUE = 250
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def without_rim(image: np.ndarray) -> np.ndarray:
     image: (H, W, 4) uint8, straight alpha.
     """
     alpha = np.pad(image[:, :, 3], 1)
-    for sure in ((cv2.erode(alpha, np.ones((3, 3), np.uint8)) >= _OPAQUE), alpha >= _OPAQUE, alpha > 127):
+    for sure in ((cv2.erode(alpha, np.ones((3, 3), np.uint8)) >= OPAQUE), alpha >= OPAQUE, alpha > 127):
         if sure.any():
             return pad_with_nearest(np.ascontiguousarray(image[:, :, :3]), np.ascontiguousarray(sure[1:-1, 1:-1]))
     return np.ascontiguousarray(image[:, :, :3])

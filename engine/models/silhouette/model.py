@@ -81,10 +81,10 @@ def outline_camera(width: int, height: int, frame: Frame, lift: float) -> Camera
 
 def _colors_from(image: np.ndarray, camera: Camera) -> Callable[[np.ndarray], np.ndarray]:
     """The picture on the front, and its mirror image on the back."""
-    import cv2
     import numpy as np
 
     from ...pipeline.cameras import project
+    from ...pipeline.lookup import read_pixels
     from .inflate import without_rim
 
     colors = without_rim(image)
@@ -92,13 +92,9 @@ def _colors_from(image: np.ndarray, camera: Camera) -> Callable[[np.ndarray], np
     def color_at(points: np.ndarray) -> np.ndarray:
         front = np.asarray(points, np.float64) * (1, -1, 1)
         front[:, 1] = -np.abs(front[:, 1])
-        pixels = (project(camera, front)[0] - 0.5).astype(np.float32)     # OpenCV counts from pixel centres
-        rows = [cv2.remap(colors, part[:, None, 0], part[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                for part in np.array_split(pixels, len(pixels) // _ROWS + 1)]
-        return np.concatenate(rows).reshape(-1, 3).astype(np.float32) / 255
+        return read_pixels(colors, *project(camera, front)[0].T).astype(np.float32) / 255
 
     return color_at
 
 
-_ROWS = 30_000      # cv2.remap takes fewer than 32768
 MODEL = Silhouette()
