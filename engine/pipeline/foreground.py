@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from ...bridge.errors import BadImage, BadMasks, OutOfMemory, WeightsError
@@ -55,13 +54,11 @@ def load_picture(files: Mapping[str, Path], stage: Stage) -> Picture:
         raise BadImage("There is no picture among the files.", f"Give one as {IMAGE_LABEL!r}.")
     pixels = read_picture(files[IMAGE_LABEL], "The picture", stage)
     height, width = pixels.shape[:2]
-    mask = read_mask(files[MASK_LABEL], width, height) if MASK_LABEL in files else None
     scale = min(1.0, WORKING_PX / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     alpha = np.ascontiguousarray(pixels[:, :, 3]) if pixels.shape[2] == 4 else None
     image, alpha = shrink(np.ascontiguousarray(pixels[:, :, :3]), alpha, *size)
-    if mask is not None and scale < 1:
-        mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+    mask = read_mask(files[MASK_LABEL], (width, height), size) if MASK_LABEL in files else None
     return Picture(image if alpha is None else np.dstack([image, alpha]), mask, width, height)
 
 

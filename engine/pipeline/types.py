@@ -30,6 +30,13 @@ class Camera:
     cy: float
     world_from_camera: np.ndarray
 
+    @staticmethod
+    def facing_front(width: int, height: int, focal_px: float, cx: float, cy: float, distance: float,
+                     lift: float) -> Camera:
+        """In front of an object that faces -Y: at (0, -distance, lift), looking along +Y."""
+        pose = np.array([[1, 0, 0, 0], [0, 0, 1, -distance], [0, -1, 0, lift], [0, 0, 0, 1]], np.float64)
+        return Camera(width, height, focal_px, focal_px, cx, cy, pose)
+
     @property
     def centre(self) -> np.ndarray:
         """(3,) float64, world."""

@@ -85,5 +85,5 @@ def test_a_mask_goes_through_the_lens_and_back(lens):
     photo = (np.hypot(x - 120, y - 90) < 50).astype(np.uint8) * 255
     view = undistort_view(View("a", camera, np.zeros((200, 200, 3), np.uint8), photo), lens)
     assert view.alpha is not None and ((view.alpha > 127) != (photo > 127)).mean() > 0.005
-    back = as_photographed(view.alpha.astype(np.float32) / 255, camera, lens)
+    back = as_photographed(view.alpha.astype(np.float32) / 255, camera, view.lens)
     assert ((back > 0.5) != (photo > 127)).mean() < 0.002       # of the picture: a third of the outline's pixels

@@ -69,14 +69,10 @@ def outline_camera(width: int, height: int, frame: Frame, lift: float) -> Camera
 
     width, height: of the picture, pixels. lift: height of the object's middle over the ground, world units.
     """
-    import numpy as np
-
     from ...pipeline.types import Camera
 
     distance = 0.5 / FILLS / math.tan(math.radians(FOV_DEG) / 2)
-    pose = np.array([[1, 0, 0, 0], [0, 0, 1, -distance], [0, -1, 0, lift], [0, 0, 0, 1]], np.float64)
-    focal_px = distance * frame.units_px
-    return Camera(width, height, focal_px, focal_px, frame.centre_px[0], frame.centre_px[1], pose)
+    return Camera.facing_front(width, height, distance * frame.units_px, *frame.centre_px, distance, lift)
 
 
 def _colors_from(image: np.ndarray, camera: Camera) -> Callable[[np.ndarray], np.ndarray]:
