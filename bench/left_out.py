@@ -30,11 +30,13 @@ from ..engine.pipeline.refine import refine_mesh
 from ..engine.pipeline.refine_settings import refine_preset
 from ..engine.pipeline.scores import exposed_like, in_moving_light
 from ..engine.pipeline.surface import extract_surface
+from ..engine.pipeline.texels import Texels
 from ..engine.pipeline.texture_fit import TextureSettings, texture_preset
 from ..engine.pipeline.types import Mask, Mesh, TexturedMesh, View, ViewSet
 from ..engine.pipeline.unwrap import UnwrapSettings, unwrap_mesh
 from ..engine.pipeline.volume import working_volume
-from .known_mesh import KnownMesh, render
+from .known_mesh import render
+from .quality import as_known
 
 DEVICE = torch.device("cpu")
 
@@ -70,13 +72,13 @@ def textured(mesh: Mesh, views: ViewSet, masks: tuple[Mask, ...], settings: View
     """With the light that is to be put back. fit: None, the projection alone."""
     with run.stage("texture") as stage:
         uv_mesh = unwrap_mesh(mesh, UnwrapSettings(texture_px=settings.texture_px), stage)
-        baked = bake_texture(uv_mesh, views, masks, settings.texture_px, DEVICE, stage, fit)
+        baked = bake_texture(Texels(uv_mesh, settings.texture_px, DEVICE), views, masks, stage, fit)
         return TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color), baked.light
 
 
 def score(found: TexturedMesh, light: ViewLight, left_out: list[tuple[View, Mask]]) -> tuple[float, float, float]:
     """(IoU of outlines, dB, dB with the photo's exposure) over the views left out; dB inside the mask."""
-    known = KnownMesh(found.mesh.vertices[found.mesh.faces], found.corner_uvs, found.base_color)
+    known = as_known(found)
     rows = []
     for view, mask in left_out:
         color, cover = render(known, view.camera)

@@ -16,7 +16,7 @@ from ..addon.scene.materials import textured_material
 from ..addon.scene.meshes import build_mesh
 from ..addon.scene.orbit import look_at_matrix, orbit_directions, orbit_distance
 from ..addon.scene.targets import TargetSettings, render_targets
-from ..engine.pipeline.export import png_bytes
+from ..engine.pipeline.png import png_bytes
 from ..engine.pipeline.types import TexturedMesh
 
 VIEWS, ELEVATIONS = 6, (-28.0, 62.0)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from skimage.measure import marching_cubes
 
+from ..engine.pipeline.surface import signed_volume
 from .known_mesh import KnownMesh
 
 CELLS = 112         # along the box in which a shape is sampled
@@ -70,8 +71,7 @@ def make_shape(name: str) -> KnownMesh:
     distance = np.where(np.abs(distance) < 1e-4, 1e-4, distance)
     vertices, faces, _, _ = marching_cubes(distance, 0.0, gradient_direction="ascent", allow_degenerate=False)
     corners = (vertices * (2 * HALF / (CELLS - 1)) - HALF).astype(np.float32)[faces]
-    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
-    if np.einsum("ij,ij->", a, np.cross(b, c)) < 0:
+    if signed_volume(vertices, faces) < 0:
         corners = np.ascontiguousarray(corners[:, ::-1])
     return KnownMesh(corners, colours=painted(corners))
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..bridge.errors import BadOutput, BadSettings, EngineFailed, InternalError
+from ..bridge.errors import BadOutput, BadSettings, EngineFailed
 from ..bridge.settings import (
     METHODS,
     TURNTABLE,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 _DEVICE = re.compile(r"auto|cpu|cuda(:\d{1,3})?")
 _KERNEL_SIZE = 64
-_PNG_LEVEL = 3          # of 9: half the time of the default for a few percent more bytes
 _WARNINGS, _WARNING_CHARS = 50, 500
 
 
@@ -177,13 +176,14 @@ def with_turn(result: PipelineResult, wanted: bool, run: Run, device: str) -> tu
         return result, []
     import torch
 
+    from .pipeline.png import png_bytes
     from .pipeline.turntable import TURN_FRAMES, TURN_PX, film_bytes, render_turntable
 
     outputs = []
     with run.stage(TURNTABLE, unit="pictures") as stage:
         frames = render_turntable(result.textured, TURN_FRAMES, TURN_PX, torch.device(device), stage)
         for index, frame in enumerate(frames):
-            outputs.append(Output(f"{TURNTABLE}_{index:03}", "image/png", encode_png(frame)))
+            outputs.append(Output(f"{TURNTABLE}_{index:03}", "image/png", png_bytes(frame)))
         try:
             outputs.append(Output(f"{TURNTABLE}_mp4", "video/mp4", film_bytes(frames)))
         except BadOutput as error:
@@ -200,15 +200,17 @@ def pack_mesh(mesh: Mesh) -> Buffers:
 
 def pack_result(result: PipelineResult) -> list[Output]:
     """The artefacts of a method, as bridge/events.py's Result describes them."""
+    from .pipeline.png import png_bytes
+
     textured = result.textured
     cameras = [_describe_camera(name, camera) for name, camera in result.cameras]
     arrays = {"vertices": _array(textured.mesh.vertices, "<f4"), "faces": _array(textured.mesh.faces, "<i4"),
               "corner_uvs": _array(textured.corner_uvs, "<f4")}
     maps = {"base_color": textured.base_color, "normal_map": textured.normal_map}
     return [*(Output(name, "array", data, dtype, shape) for name, (dtype, shape, data) in arrays.items()),
-            *(Output(name, "image/png", encode_png(image)) for name, image in maps.items() if image is not None),
+            *(Output(name, "image/png", png_bytes(image)) for name, image in maps.items() if image is not None),
             Output("cameras", "application/json", json.dumps(cameras, allow_nan=False).encode()),
-            *(Output(name, "image/png", encode_png(picture)) for name, picture in result.pictures.items())]
+            *(Output(name, "image/png", png_bytes(picture)) for name, picture in result.pictures.items())]
 
 
 def summarise(method: str, result: PipelineResult, seconds: float, finished_early: bool = False) -> dict[str, Any]:
@@ -219,18 +221,6 @@ def summarise(method: str, result: PipelineResult, seconds: float, finished_earl
             "stages": [[stage.name, round(stage.seconds, 3)] for stage in result.stages],
             "vertices": len(mesh.vertices), "faces": len(mesh.faces), **result.facts,
             "warnings": [text[:_WARNING_CHARS] for text in result.warnings[:_WARNINGS]]}
-
-
-def encode_png(image: np.ndarray) -> bytes:
-    """PNG of (H, W), (H, W, 3) or (H, W, 4) uint8, row 0 on top."""
-    import cv2
-
-    if image.ndim == 3:
-        image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR if image.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
-    done, data = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, _PNG_LEVEL])
-    if not done:
-        raise InternalError(f"A texture of shape {image.shape} could not be written as PNG.")
-    return data.tobytes()
 
 
 def _array(values: np.ndarray, dtype: str) -> tuple[str, tuple[int, ...], bytes]:

@@ -12,17 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ...bridge.settings import BakeSettings, RefineMeshSettings, ViewsSettings
 from ..render.colour import linear_from_srgb_table, srgb_bytes
 from ..render.observe import ViewStack, blend_observations, observe
 from .delight import ViewLight, find_view_light, fit_view_light
 from .favour import view_favour
 from .fill import pad_with_nearest, vertex_colors
-from .normals import vertex_normals
+from .normal_map import bake_normal_map, worth_a_normal_map
 from .progress import Stage
 from .texels import Texels
-from .texture_fit import Projected, TextureSettings, fit_texture, judges_among, rounds_of
+from .texture_fit import Projected, TextureSettings, fit_texture, judges_among, rounds_of, texture_preset
 from .trust import stack_views
-from .types import Mask, UvMesh, ViewSet
+from .types import Mask, Mesh, TexturedMesh, UvMesh, ViewSet
 
 SHARPNESS = 3.0              # exponent on weights: 1 = mean of the views, large = only the best view
 BRIGHTER, DARKER = 0.12, 0.3  # log luminance off the median at which a view counts half: highlights are brighter
@@ -44,8 +45,20 @@ class Baked:
         return {"light_evened": self.light.moves}
 
 
-def bake_texture(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, device: torch.device,
-                 stage: Stage, fit: TextureSettings | None = None) -> Baked:
+def bake_maps(uv_mesh: UvMesh, fine: Mesh | None, views: ViewSet, masks: tuple[Mask, ...], device: torch.device,
+              stage: Stage, settings: ViewsSettings | RefineMeshSettings | BakeSettings) -> tuple[TexturedMesh, Baked]:
+    """The mesh with all that a job writes into its texture space: colours, and what `fine` has of relief beyond it
+    where that is worth a map (None: no map is wanted). Raises Cancelled."""
+    texels = Texels(uv_mesh, settings.texture_px, device)
+    baked = bake_texture(texels, views, masks, stage, texture_preset(settings.quality, settings.even_light))
+    relief = None
+    if fine is not None and worth_a_normal_map(fine, uv_mesh.mesh):
+        relief = bake_normal_map(texels, fine, stage)
+    return TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color, relief), baked
+
+
+def bake_texture(texels: Texels, views: ViewSet, masks: tuple[Mask, ...], stage: Stage,
+                 fit: TextureSettings | None = None) -> Baked:
     """The texture of a mesh, from the best views of each texel; with `fit` it is then optimised until the mesh looks
     like all its views, and a light that moves with the camera is taken out of it (texture_fit.py, delight.py).
 
@@ -55,16 +68,15 @@ def bake_texture(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], textu
     used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
     if not used:
         used = list(zip(views.views, masks))
-    texels = Texels(uv_mesh, texture_px, device)
+    device = texels.device
     block = max(1, OBSERVATIONS_AT_ONCE // len(used))
     stage.total = stage.done + len(used) + math.ceil(texels.count / block)
     stage.total += 0 if fit is None else rounds_of(fit, len(used))
-    stack = stack_views(uv_mesh.mesh, [view for view, _ in used], [mask for _, mask in used], device, stage)
+    stack = stack_views(texels.mesh, [view for view, _ in used], [mask for _, mask in used], device, stage)
     linear = torch.from_numpy(linear_from_srgb_table()).to(device)
     light = _light(texels, stack, linear, fit is not None and fit.moving_light)
-    normals = torch.from_numpy(vertex_normals(uv_mesh.mesh.vertices, uv_mesh.mesh.faces)).to(device)
-    moving = light.moving_in_all(normals)
-    favour = view_favour(uv_mesh.mesh, stack, linear) * light.calm_in_all(normals)
+    moving = light.moving_in_all(texels.normals)
+    favour = view_favour(texels, stack, linear) * light.calm_in_all(texels.normals)
     judges = judges_among(len(used)) if fit is not None else ()
     full, blind = _Blended(texels.count), _Blended(texels.count) if judges else None
     for start in range(0, texels.count, block):
@@ -82,9 +94,9 @@ def bake_texture(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], textu
     stage.check()
     image = _filled(texels, full)
     if fit is not None:
-        projected = Projected(image, None if blind is None else _filled(texels, blind), texels.covered)
+        projected = Projected(image, None if blind is None else _filled(texels, blind))
         cameras = [view.camera for view, _ in used]
-        image = fit_texture(projected, uv_mesh, cameras, stack, favour, moving, light, fit, stage)
+        image = fit_texture(projected, texels, cameras, stack, favour, moving, light, fit, stage)
     return Baked(pad_with_nearest(srgb_bytes(image), texels.covered), light)
 
 

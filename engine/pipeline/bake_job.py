@@ -7,15 +7,13 @@ from pathlib import Path
 import torch
 
 from ...bridge.settings import BakeSettings
-from .bake import bake_texture
+from .bake import bake_maps
 from .images import load_views
-from .mask_archive import pack_masks
-from .matting import mask_views
+from .mask_archive import find_masks
 from .presets import views_preset
 from .progress import Run
 from .refine_job import check_place, given_mesh, own_coordinates
-from .texture_fit import texture_preset
-from .types import PipelineResult, TexturedMesh
+from .types import PipelineResult
 
 STAGES = ("load", "masks", "check", "unwrap", "bake")
 
@@ -31,16 +29,12 @@ def bake_from_views(files: Mapping[str, Path], settings: BakeSettings, run: Run,
     with run.stage("load", unit="images") as stage:
         given = given_mesh(files, stage)
         views = load_views(files, preset.working_px, stage)
-    with run.stage("masks", total=len(views.views), unit="views") as stage:
-        masks = mask_views(views, stage, preset.cutout_px)
-        run.attach("masks", "application/zip", pack_masks(files, views, masks))
+    masks = find_masks(views, preset.cutout_px, run)
     with run.stage("check", unit="views") as stage:
         check_place(given.mesh, views, masks, place, stage)
     with run.stage("unwrap") as stage:
         uv_mesh = own_coordinates(given.mesh, given.corner_uvs, settings.texture_px, stage)
     with run.stage("bake") as stage:
-        baked = bake_texture(uv_mesh, views, masks, settings.texture_px, place, stage,
-                             texture_preset(settings.quality, settings.even_light))
+        textured, baked = bake_maps(uv_mesh, None, views, masks, place, stage, settings)
     cameras = tuple((view.name, view.camera) for view in views.views)
-    return PipelineResult(TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color), cameras, str(place),
-                          tuple(run.times), tuple(run.warnings), facts=baked.facts)
+    return PipelineResult(textured, cameras, str(place), tuple(run.times), tuple(run.warnings), facts=baked.facts)

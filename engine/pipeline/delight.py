@@ -65,7 +65,6 @@ class ViewLight:
         """(N, V) log of the moving light in all views."""
         return torch.stack([self.moving(normals, turn) for turn in self.turn], 1)
 
-
     def calm_in_all(self, normals: torch.Tensor) -> torch.Tensor:
         """(N, V) in (0, 1]: how free of highlights all views are expected to be at normals (N, 3), world."""
         seen = torch.nn.functional.normalize(normals, dim=-1) @ self.turn.transpose(1, 2)
@@ -78,9 +77,15 @@ def harmonics(seen: torch.Tensor) -> torch.Tensor:
     """(..., 15) real spherical harmonics of order 1 to 3, without their constants, of unit vectors (..., 3)."""
     x, y, z = seen.unbind(-1)
     xx, yy, zz = x * x, y * y, z * z
-    return torch.stack([x, y, z, x * y, y * z, z * x, xx - yy, 3 * zz - 1,
-                        y * (3 * xx - yy), x * y * z, y * (5 * zz - 1), z * (5 * zz - 3), x * (5 * zz - 1),
-                        z * (xx - yy), x * (xx - 3 * yy)], -1)
+    third = torch.stack([y * (3 * xx - yy), x * y * z, y * (5 * zz - 1), z * (5 * zz - 3), x * (5 * zz - 1),
+                         z * (xx - yy), x * (xx - 3 * yy)], -1)
+    return torch.cat([low_harmonics(seen), third], -1)
+
+
+def low_harmonics(seen: torch.Tensor) -> torch.Tensor:
+    """(..., 8): those of order 1 and 2."""
+    x, y, z = seen.unbind(-1)
+    return torch.stack([x, y, z, x * y, y * z, z * x, x * x - y * y, 3 * z * z - 1], -1)
 
 
 def find_view_light(color: torch.Tensor, weight: torch.Tensor, normals: torch.Tensor, turn: torch.Tensor) -> ViewLight:

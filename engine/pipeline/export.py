@@ -24,16 +24,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ...bridge.errors import BadOutput, NoSpace
 from . import glb
 from .atlas import merged_corners
 from .normals import face_normals, shading_normals
+from .png import png_bytes
 from .tangents import corner_tangents
 from .types import TexturedMesh
 
 ROUGHNESS = 0.8
+PNG_LEVEL = 6
 
 
 def check_output(path: Path) -> None:
@@ -100,13 +101,6 @@ def y_up(points: np.ndarray) -> np.ndarray:
     return np.stack([points[:, 0], points[:, 2], -points[:, 1]], -1)
 
 
-def png_bytes(image: np.ndarray) -> bytes:
-    """(H, W, 3) uint8 as a PNG file."""
-    buffer = io.BytesIO()
-    Image.fromarray(image, "RGB").save(buffer, "PNG", compress_level=6)
-    return buffer.getvalue()
-
-
 def _glb(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
     mesh, relief = textured.mesh, textured.normal_map
     normals = shading_normals(mesh.vertices, mesh.faces)
@@ -118,8 +112,8 @@ def _glb(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
     source, uvs, split = merged_corners(faces, textured.corner_uvs)
     tables = {name: np.concatenate([y_up(column[:, :3]), column[:, 3:]], 1)[source] for name, column in columns.items()}
     tables["TEXCOORD_0"] = np.stack([uvs[:, 0], 1 - uvs[:, 1]], -1).astype(np.float32)
-    return {path: glb.glb_bytes(tables, split, png_bytes(textured.base_color),
-                                None if relief is None else png_bytes(relief), path.stem, ROUGHNESS)}
+    return {path: glb.glb_bytes(tables, split, png_bytes(textured.base_color, PNG_LEVEL),
+                                None if relief is None else png_bytes(relief, PNG_LEVEL), path.stem, ROUGHNESS)}
 
 
 def _tangent_rows(textured: TexturedMesh, normals: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -145,12 +139,13 @@ def _obj(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
     corners = np.stack([mesh.faces + 1, index.reshape(-1, 3) + 1, mesh.faces + 1], -1).reshape(-1, 9)
     np.savetxt(lines, corners, "f %d/%d/%d %d/%d/%d %d/%d/%d")
     description = f"newmtl surface\nKd 1 1 1\nKs 0 0 0\nPr {ROUGHNESS}\nPm 0\nillum 1\nmap_Kd {texture.name}\n"
-    files = {path: lines.getvalue().encode(), material: description.encode(), texture: png_bytes(textured.base_color)}
+    files = {path: lines.getvalue().encode(), material: description.encode(),
+             texture: png_bytes(textured.base_color, PNG_LEVEL)}
     if textured.normal_map is not None:
         relief = path.with_name(f"{path.stem}_normal.png")
         # Readers that know `norm` take it; the others, Blender among them, know only the older name.
         files[material] += f"norm {relief.name}\nmap_Bump -bm 1.0 {relief.name}\n".encode()
-        files[relief] = png_bytes(textured.normal_map)
+        files[relief] = png_bytes(textured.normal_map, PNG_LEVEL)
     return files
 
 

@@ -11,27 +11,25 @@ import torch
 from scipy.sparse import coo_matrix, diags, identity
 
 from ..render.observe import ViewStack, observe
-from .normals import vertex_normals
-from .types import Mesh
+from .texels import Texels
 
 ROUNDS = 10            # of averaging with the neighbours: reaches about the square root of this many edges
 LEAST = 1e-5           # of the largest weight: a view that sees only a texel of a region can still colour it
 
 
-def view_favour(mesh: Mesh, views: ViewStack, linear: torch.Tensor) -> torch.Tensor:
-    """(V, views) float32 > 0: weight of each view at each vertex (see observe), averaged over the surface around it.
+def view_favour(texels: Texels, views: ViewStack, linear: torch.Tensor) -> torch.Tensor:
+    """(V, views) float32 > 0: weight of each view at each vertex of the texels' mesh (see observe), averaged over the
+    surface around it.
 
     A view that is hidden, or sees an outline nearby, loses weight some edges before it stops seeing: no hard borders.
     """
-    device = linear.device
-    normals = torch.from_numpy(vertex_normals(mesh.vertices, mesh.faces)).to(device)
-    points = torch.from_numpy(np.ascontiguousarray(mesh.vertices, np.float32)).to(device)
-    weight = observe(points, normals, views, linear)[1].cpu().numpy()
-    a, b = mesh.faces[:, [0, 1, 2]].ravel(), mesh.faces[:, [1, 2, 0]].ravel()
+    faces = texels.mesh.faces
+    weight = observe(texels.vertices, texels.normals, views, linear)[1].cpu().numpy()
+    a, b = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
     count = len(weight)
     graph = coo_matrix((np.ones(len(a), np.float32), (a, b)), shape=(count, count)).tocsr() + identity(count)
     average = (diags(1 / np.asarray(graph.sum(1)).ravel()) @ graph).astype(np.float32)
     for _ in range(ROUNDS):
         weight = average @ weight
     weight = weight + LEAST * max(float(weight.max()), 1e-30)
-    return torch.from_numpy(np.ascontiguousarray(weight, np.float32)).to(device)
+    return torch.from_numpy(np.ascontiguousarray(weight, np.float32)).to(linear.device)

@@ -5,10 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from ...bridge.errors import BadImage, BadMasks, WeightsError
+from ...bridge.errors import BadImage, BadMasks, OutOfMemory, WeightsError
 from ..models.matting import CUTTERS
 from ..models.weights import WeightStore
 from .cutout import cut_out
@@ -55,13 +54,11 @@ def load_picture(files: Mapping[str, Path], stage: Stage) -> Picture:
         raise BadImage("There is no picture among the files.", f"Give one as {IMAGE_LABEL!r}.")
     pixels = read_picture(files[IMAGE_LABEL], "The picture", stage)
     height, width = pixels.shape[:2]
-    mask = read_mask(files[MASK_LABEL], width, height) if MASK_LABEL in files else None
     scale = min(1.0, WORKING_PX / max(width, height))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     alpha = np.ascontiguousarray(pixels[:, :, 3]) if pixels.shape[2] == 4 else None
     image, alpha = shrink(np.ascontiguousarray(pixels[:, :, :3]), alpha, *size)
-    if mask is not None and scale < 1:
-        mask = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+    mask = read_mask(files[MASK_LABEL], (width, height), size) if MASK_LABEL in files else None
     return Picture(image if alpha is None else np.dstack([image, alpha]), mask, width, height)
 
 
@@ -70,8 +67,9 @@ def find_foreground(picture: Picture, background: str, store: WeightStore, stage
 
     background: "auto" (alpha that cuts something out, else U2-Net where its weights and onnxruntime are there, else
     colours), "alpha", "classic" (colours) or "rembg:<name>" (that network or an error).
-    Warns where the result is not to be trusted. Raises BadMasks (no object, or nothing but object), WeightsMissing,
-    BadWeights, BadSettings (no onnxruntime).
+    Warns where the result is not to be trusted, and where "auto" goes on without a network that does not work here.
+    Raises BadMasks (no object, or nothing but object), WeightsMissing, BadWeights, OutOfMemory, BadSettings (no
+    onnxruntime).
     Source of the order: measurements on composited objects in this project's data notes.
     """
     colors = np.ascontiguousarray(picture.pixels[:, :, :3])
@@ -81,7 +79,7 @@ def find_foreground(picture: Picture, background: str, store: WeightStore, stage
     if background == "alpha" and alpha is None:
         raise BadMasks("The picture has no alpha channel.",
                        "Give a mask, or choose another way to find the background.")
-    if alpha is not None and (background == "alpha" or background == "auto" and alpha.min() < OPAQUE):
+    if alpha is not None and (background == "alpha" or background == "auto" and _cuts_out(alpha)):
         return _checked(colors, alpha, "alpha", 1.0, stage)
     if background.startswith(NETWORK):
         name = background.removeprefix(NETWORK)
@@ -90,10 +88,15 @@ def find_foreground(picture: Picture, background: str, store: WeightStore, stage
         try:
             return _checked(colors, _by_network(DEFAULT_CUTTER, colors, store), NETWORK + DEFAULT_CUTTER,
                             _NETWORK_TRUST, stage)
-        except WeightsError as error:
+        except (WeightsError, OutOfMemory) as error:
             stage.warn(f"{error.message} The background was told by its colours instead. {error.hint}")
     found = cut_out(_as_view(colors), None, _CUTOUT_PX)
     return _checked(colors, _bytes(found.values), found.source, found.confidence, stage)
+
+
+def _cuts_out(alpha: np.ndarray) -> bool:
+    """Whether it leaves out more than, say, the rounded corners of a window."""
+    return bool(alpha.min() < OPAQUE) and _cover(alpha) < MAX_COVER
 
 
 def _by_network(name: str, colors: np.ndarray, store: WeightStore) -> np.ndarray:
@@ -121,17 +124,32 @@ def _as_view(colors: np.ndarray) -> View:
 
 
 def _checked(colors: np.ndarray, alpha: np.ndarray, source: str, confidence: float, stage: Stage) -> Foreground:
-    cover = float((alpha > 127).mean())
+    cover = _cover(alpha)
     if cover <= MIN_COVER:
         raise _nothing(alpha, source)
     if cover >= MAX_COVER:
-        raise BadMasks("The mask covers the whole picture, so there is no outline to go by.",
-                       "Paint it white on the object and black elsewhere.")
+        raise _everything(source)
     if confidence < LOW_CONFIDENCE:
         stage.warn("The object was found by its place in the picture only, which often fails: look at the mask. Give a "
                    "mask, a picture with alpha or a plain background, or fetch a network that cuts out "
                    f"(`models fetch {DEFAULT_CUTTER}`).")
     return Foreground(np.dstack([colors, alpha]), source, confidence)
+
+
+def _cover(alpha: np.ndarray) -> float:
+    return float((alpha > 127).mean())
+
+
+def _everything(source: str) -> BadMasks:
+    if source == "alpha":
+        return BadMasks("The picture is opaque nearly everywhere: its alpha channel cuts nothing out.",
+                        "Save it again with its background transparent, give a mask, or choose another way to find "
+                        "the background.")
+    if source == "mask":
+        return BadMasks("The mask covers the whole picture, so there is no outline to go by.",
+                        "Paint it white on the object and black elsewhere.")
+    return BadMasks("All of this picture was taken for the object, so there is no outline to go by.",
+                    "Give a mask, a picture with alpha, or one with a plain background.")
 
 
 def _nothing(alpha: np.ndarray, source: str) -> BadMasks:

@@ -7,21 +7,18 @@ from pathlib import Path
 import torch
 
 from ...bridge.settings import ViewsSettings
-from .bake import bake_texture
+from .bake import bake_maps
 from .finish import finish_mesh, reduce_faces
 from .hull import visual_hull
 from .images import load_views
-from .mask_archive import pack_masks
-from .matting import mask_views
-from .normal_map import bake_normal_map, worth_a_normal_map
+from .mask_archive import find_masks
 from .outlines import fit_outlines
 from .presets import views_preset
 from .progress import Run
 from .refine import refine_mesh
 from .refine_settings import refine_preset
 from .surface import extract_surface
-from .texture_fit import texture_preset
-from .types import PipelineResult, TexturedMesh
+from .types import PipelineResult
 from .unwrap import UnwrapSettings, unwrap_mesh
 from .volume import working_volume
 
@@ -40,9 +37,7 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
     preset, place = views_preset(settings.quality), torch.device(device)
     with run.stage("load", unit="images") as stage:
         views = load_views(files, preset.working_px, stage)
-    with run.stage("masks", total=len(views.views), unit="views") as stage:
-        masks = mask_views(views, stage, preset.cutout_px)
-        run.attach("masks", "application/zip", pack_masks(files, views, masks))
+    masks = find_masks(views, preset.cutout_px, run)
     with run.stage("volume") as stage:
         box = working_volume(views, masks)
     with run.stage("hull", unit="steps") as stage:
@@ -64,10 +59,7 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
     with run.stage("unwrap") as stage:
         uv_mesh = unwrap_mesh(mesh, UnwrapSettings(texture_px=settings.texture_px), stage)
     with run.stage("bake") as stage:
-        baked = bake_texture(uv_mesh, views, masks, settings.texture_px, place, stage,
-                             texture_preset(settings.quality, settings.even_light))
-        relief = settings.normal_map and worth_a_normal_map(fine, mesh)
-        normal_map = bake_normal_map(uv_mesh, fine, settings.texture_px, place, stage) if relief else None
+        relief = fine if settings.normal_map else None
+        textured, baked = bake_maps(uv_mesh, relief, views, masks, place, stage, settings)
     cameras = tuple((view.name, view.camera) for view in views.views)
-    textured = TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color, normal_map)
     return PipelineResult(textured, cameras, str(place), tuple(run.times), tuple(run.warnings), facts=baked.facts)

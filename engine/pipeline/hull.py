@@ -60,7 +60,7 @@ def visual_hull(views: ViewSet, masks: Sequence[Mask], box: np.ndarray, preset: 
     if not (values > 0.5).any():
         raise BadCameras("The outlines of the object in the views have no common volume.",
                          "Check that the cameras belong to these images and that the masks are right.")
-    return Field(values, silhouettes.origin + low, spacing, bool(deep))
+    return Field(values, silhouettes.origin + low, spacing, by_depth=2 * len(deep) >= len(silhouettes.views))
 
 
 def _settle_blocks(silhouettes: Silhouettes, corner: torch.Tensor, blocks: np.ndarray, spacing: float,

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -76,21 +77,32 @@ def _open_source(frame: FrameSpec, files: Mapping[str, Path]) -> _Source:
 
 def _check_header(path: Path, name: str) -> tuple[int, int]:
     """(width, height) from the header alone. Raises BadImage, or ImageTooLarge above MAX_PIXELS."""
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            width, height = image.size
-    except Image.DecompressionBombError as error:
-        raise too_large_image(name, "") from error
-    except UNREADABLE as error:
-        raise broken_image(name, error) from error
-    if width * height > MAX_PIXELS:
-        raise too_large_image(name, f" ({width}x{height} pixels)")
+    with open_image(path, name) as image:
+        width, height = image.size
     if min(width, height) < 8:
         raise BadImage(f"{name} is only {width}x{height} pixels.", "Use the original image.")
     return width, height
 
 
-def too_large_image(name: str, size: str = "") -> ImageTooLarge:
+def open_image(path: Path, name: str, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """The image with its header read. Raises BadImage, ImageTooLarge above MAX_PIXELS."""
+    try:
+        if path.stat().st_size == 0:
+            raise BadImage(f"{name} is cut short: it is an empty file.", "Save or download it again.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)     # our own limit is below
+            image = Image.open(path, formats=formats)
+    except Image.DecompressionBombError as error:
+        raise _too_large(name) from error
+    except UNREADABLE as error:
+        raise broken_image(name, error) from error
+    if image.width * image.height > MAX_PIXELS:
+        image.close()
+        raise _too_large(name, f" ({image.width}x{image.height} pixels)")
+    return image
+
+
+def _too_large(name: str, size: str = "") -> ImageTooLarge:
     """size: in words, as " (30000x20000 pixels)"."""
     return ImageTooLarge(f"{name} is too large{size}; at most {MAX_PIXELS // 10**6} megapixels are read.",
                          "Scale it down.")
@@ -143,7 +155,9 @@ def _load_view(source: _Source, max_px_side: int, files: Mapping[str, Path]) -> 
     pixels = _decode(source.path, frame.image, to_rgba)
     alpha = np.ascontiguousarray(pixels[..., 3]) if pixels.shape[-1] == 4 else None
     if source.mask_path is not None and (source.painted or alpha is None or alpha.min() >= OPAQUE):
-        alpha = _fit_mask(_decode(source.mask_path, source.mask_name, to_grey), camera, source.mask_name)
+        whole = camera.width, camera.height
+        alpha = fit_mask(_decode(source.mask_path, source.mask_name, to_grey), whole, whole,
+                         f"The mask {source.mask_name}", ASPECT_TOLERANCE)
     scale = min(1.0, max_px_side / max(camera.width, camera.height))
     width, height = max(1, round(camera.width * scale)), max(1, round(camera.height * scale))
     image, alpha = shrink(np.ascontiguousarray(pixels[..., :3]), alpha, width, height)
@@ -153,13 +167,18 @@ def _load_view(source: _Source, max_px_side: int, files: Mapping[str, Path]) -> 
     return along_axis(view) if frame.depth_along_ray else view
 
 
-def _fit_mask(mask: np.ndarray, camera: Camera, name: str) -> np.ndarray:
+def fit_mask(mask: np.ndarray, whole: tuple[int, int], size: tuple[int, int], name: str,
+             tolerance: float) -> np.ndarray:
+    """A mask (H, W) uint8 at the `size` of its image, (width, height).
+
+    whole: width and height of the image as it is stored; BadMasks is raised where the mask's proportions differ by more
+    than `tolerance`, and by more than a pixel. name: with which the message begins.
+    """
     height, width = mask.shape
-    if abs(width / height / (camera.width / camera.height) - 1) > max(ASPECT_TOLERANCE, 1.0 / min(width, height)):
-        raise BadMasks(f"The mask {name} is {width}x{height}, its image is {camera.width}x{camera.height}.",
-                       "A mask must have the proportions of its image.")
-    method = cv2.INTER_AREA if width > camera.width else cv2.INTER_LINEAR
-    return cv2.resize(mask, (camera.width, camera.height), interpolation=method)
+    if abs(width / height / (whole[0] / whole[1]) - 1) > max(tolerance, 1.0 / min(width, height)):
+        raise BadMasks(f"{name} is {width}x{height} pixels, its picture {whole[0]}x{whole[1]}.",
+                       "A mask must have the proportions of its picture, held upright.")
+    return cv2.resize(mask, size, interpolation=cv2.INTER_AREA if width > size[0] else cv2.INTER_LINEAR)
 
 
 def shrink(image: np.ndarray, alpha: np.ndarray | None, width: int, height: int
@@ -196,4 +215,4 @@ def undistort_view(view: View, lens: Lens) -> View:
         alpha = cv2.remap(alpha, at_x, at_y, cv2.INTER_LINEAR)
         alpha[~valid] = 0
     view = undistort_passes(view, at_x, at_y, valid)
-    return replace(view, image=image, alpha=alpha, valid=None if valid.all() else valid)
+    return replace(view, image=image, alpha=alpha, valid=None if valid.all() else valid, lens=lens)

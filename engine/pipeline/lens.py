@@ -27,6 +27,9 @@ class Lens:
         return not self.fisheye and not any((*self.radial, *self.divisor, *self.tangential))
 
 
+PINHOLE = Lens()
+
+
 def distort(points: np.ndarray, lens: Lens) -> tuple[np.ndarray, np.ndarray]:
     """Move ideal points to where the lens images them.
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Mapping
-from pathlib import Path
 
 import cv2
 import numpy as np
 
-from ...bridge.errors import InternalError
-from .cameras import read_view_files
 from .lens import Lens, distort
+from .matting import mask_views
+from .png import png_bytes
+from .progress import Run
 from .types import Camera, Mask, ViewSet
 
 GIVEN = "alpha"       # the source of masks that nobody drew
@@ -26,9 +25,19 @@ TABLE = "masks.json"
 ROUNDS = 12           # of the fixed point that undoes a lens; real ones settle to 1e-3 pixels in half of them
 
 
-def pack_masks(files: Mapping[str, Path], views: ViewSet, masks: tuple[Mask, ...]) -> bytes:
-    """The zip. files: those that the views were loaded from. masks: one per view."""
-    lenses = {frame.image: frame.lens for frame in read_view_files(files).frames}
+def find_masks(views: ViewSet, cutout_px: int, run: Run) -> tuple[Mask, ...]:
+    """The stage "masks" of a run; the zip goes beside its result. cutout_px: of mask_views.
+
+    Raises BadMasks, Cancelled.
+    """
+    with run.stage("masks", total=len(views.views), unit="views") as stage:
+        masks = mask_views(views, stage, cutout_px)
+        run.attach("masks", "application/zip", pack_masks(views, masks))
+    return masks
+
+
+def pack_masks(views: ViewSet, masks: tuple[Mask, ...]) -> bytes:
+    """The zip. masks: one per view."""
     rows, held = [], io.BytesIO()
     with zipfile.ZipFile(held, "w", zipfile.ZIP_STORED) as archive:
         for number, (view, mask) in enumerate(zip(views.views, masks, strict=True)):
@@ -36,8 +45,8 @@ def pack_masks(files: Mapping[str, Path], views: ViewSet, masks: tuple[Mask, ...
             rows.append({"view": view.name, "source": mask.source, "confidence": round(mask.confidence, 3),
                          "cover": round(float((mask.values > 0.5).mean()), 5), "file": file})
             if file is not None:
-                values = as_photographed(mask.values, view.camera, lenses.get(view.name, Lens()))
-                archive.writestr(_entry(file), _png((values * 255 + 0.5).astype(np.uint8)))
+                values = as_photographed(mask.values, view.camera, view.lens)
+                archive.writestr(_entry(file), png_bytes((values * 255 + 0.5).astype(np.uint8)))
         archive.writestr(_entry(TABLE), json.dumps(rows, allow_nan=False))
     return held.getvalue()
 
@@ -61,10 +70,3 @@ def as_photographed(values: np.ndarray, camera: Camera, lens: Lens) -> np.ndarra
 
 def _entry(name: str) -> zipfile.ZipInfo:
     return zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))    # the same bytes whenever it is made
-
-
-def _png(grey: np.ndarray) -> bytes:
-    done, data = cv2.imencode(".png", grey)
-    if not done:
-        raise InternalError(f"A mask of shape {grey.shape} could not be written as PNG.")
-    return data.tobytes()

@@ -20,7 +20,7 @@ from .normals import shading_normals
 from .progress import Stage
 from .tangents import corner_tangents
 from .texels import Texels
-from .types import Mesh, UvMesh
+from .types import Mesh
 
 REACH = 0.05              # of the bounding box' diagonal: how far apart the two surfaces may lie
 FLATTEST = 0.05           # smallest share of a normal that looks outward: beyond, shading would turn over
@@ -33,15 +33,13 @@ def worth_a_normal_map(fine: Mesh, mesh: Mesh) -> bool:
     return len(fine.faces) > FINER * len(mesh.faces)
 
 
-def bake_normal_map(uv_mesh: UvMesh, fine: Mesh, texture_px: int, device: torch.device, stage: Stage) -> np.ndarray:
-    """Tangent-space normal map of `fine` on `uv_mesh`, (texture_px, texture_px, 3) uint8, row 0 = highest v.
+def bake_normal_map(texels: Texels, fine: Mesh, stage: Stage) -> np.ndarray:
+    """Tangent-space normal map of `fine` on the texels of another mesh, (H, W, 3) uint8, row 0 = highest v.
 
     fine: in the same place. Where it is not found within reach, or looks the other way, the map says "as the mesh".
     Texels outside the charts take the nearest one's value. Progress counts blocks of texels. Raises Cancelled.
     """
-    texels = Texels(uv_mesh, texture_px, device)
-    frames = _Frames(uv_mesh, texels, device)
-    relief = _Relief(fine, device)
+    frames, relief = _Frames(texels), _Relief(fine, texels.device)
     stage.total = stage.done + math.ceil(texels.count / TEXELS_AT_ONCE)
     values = np.empty((texels.count, 3), np.uint8)
     for start in range(0, texels.count, TEXELS_AT_ONCE):
@@ -51,7 +49,7 @@ def bake_normal_map(uv_mesh: UvMesh, fine: Mesh, texture_px: int, device: torch.
         values[part] = (local * 127.5 + 128).clamp(0, 255).to(torch.uint8).cpu().numpy()
         stage.advance()
     stage.check()
-    image = np.zeros((texture_px, texture_px, 3), np.uint8)
+    image = np.zeros((*texels.covered.shape, 3), np.uint8)
     image[texels.covered] = values
     if not texels.covered.any():
         image[:] = (128, 128, 255)
@@ -61,18 +59,17 @@ def bake_normal_map(uv_mesh: UvMesh, fine: Mesh, texture_px: int, device: torch.
 class _Frames:
     """The tangent frames of the texels of a mesh."""
 
-    def __init__(self, uv_mesh: UvMesh, texels: Texels, device: torch.device) -> None:
-        mesh = uv_mesh.mesh
+    def __init__(self, texels: Texels) -> None:
+        mesh, device = texels.mesh, texels.device
         shaded = shading_normals(mesh.vertices, mesh.faces)
-        known = corner_tangents(mesh, uv_mesh.corner_uvs, shaded)
+        known = corner_tangents(mesh, texels.uv_mesh.corner_uvs, shaded)
         self._texels = texels
-        self._points = torch.from_numpy(np.ascontiguousarray(mesh.vertices, np.float32)).to(device)
         self._normals = torch.from_numpy(shaded).to(device)
         self._tangents = torch.from_numpy(known.tangents).to(device)
         self._signs = torch.from_numpy(known.signs).to(device)
 
     def points(self, part: slice) -> torch.Tensor:
-        return self._texels.at(part, self._points)
+        return self._texels.at(part, self._texels.vertices)
 
     def normals(self, part: slice) -> torch.Tensor:
         """(N, 3), interpolated, not made unit."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import warp as wp
 
+wp.set_module_options({"enable_backward": False})   # nobody asks for gradients; Warp's would double the compile
+
 
 @wp.func
 def looks_along(mesh: wp.uint64, face: int, way: wp.vec3) -> bool:

@@ -17,8 +17,7 @@ def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     for axis in range(3):
         for corner in range(3):
             total[:, axis] += np.bincount(faces[:, corner], normal[:, axis], minlength=len(vertices))
-    length = np.linalg.norm(total, axis=1, keepdims=True)
-    return np.where(length > 0, total / np.where(length > 0, length, 1), [0.0, 0.0, 1.0]).astype(np.float32)
+    return _unit(total)
 
 
 def shading_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -29,6 +28,10 @@ def shading_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
     angle = corner_angles(vertices[faces].astype(np.float64))
     total = np.stack([np.bincount(faces.ravel(), (angle * unit[:, axis:axis + 1]).ravel(), minlength=len(vertices))
                       for axis in range(3)], -1)
+    return _unit(total)
+
+
+def _unit(total: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(total, axis=1, keepdims=True)
     return np.where(length > 0, total / np.where(length > 0, length, 1), [0.0, 0.0, 1.0]).astype(np.float32)
 

@@ -64,8 +64,7 @@ def fit_outlines(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], box: np.ndar
     vertices = mesh.vertices.astype(np.float64)
     with ThreadPoolExecutor(max(1, torch.get_num_threads())) as pool:
         for round_ in range(rounds):
-            if stage.is_enough:
-                stage.cut_short()
+            if stage.ends_early():
                 break
             moved = Mesh(vertices.astype(np.float32), mesh.faces)
             step = _departure(moved, outlines, opposite, device, pool.map, stage)

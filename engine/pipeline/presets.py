@@ -1,9 +1,13 @@
 """What "draft", "normal" and "high" mean: one frozen row per quality, units beside the numbers."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from ...bridge.errors import BadSettings
+
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,13 @@ VIEWS_PRESETS: dict[str, ViewsPreset] = {
 }
 
 
+def preset_of(quality: str, table: Mapping[str, Row]) -> Row:
+    """The row of a quality name. Raises BadSettings for a name that is not in the table."""
+    if quality not in table:
+        raise BadSettings(f"There is no quality called {quality!r}.", f"Choose one of {', '.join(table)}.")
+    return table[quality]
+
+
 def views_preset(quality: str) -> ViewsPreset:
     """The row of a quality name. Raises BadSettings for a name that is not in the table."""
-    if quality not in VIEWS_PRESETS:
-        raise BadSettings(f"There is no quality called {quality!r}.", f"Choose one of {', '.join(VIEWS_PRESETS)}.")
-    return VIEWS_PRESETS[quality]
+    return preset_of(quality, VIEWS_PRESETS)

@@ -49,14 +49,19 @@ class Stage:
         if self._run.is_cancelled():
             raise Cancelled(f"Cancelled during {self.name}.")
 
-    @property
-    def is_enough(self) -> bool:
-        """Whether the person finds the mesh good enough: a stage that only betters it then ends with what it has."""
-        return self._run.is_enough()
+    def ends_early(self) -> bool:
+        """Whether the person finds the mesh good enough: a stage that only betters it then ends with what it has.
 
-    def cut_short(self) -> None:
-        """Call it where a stage ends early because it `is_enough`; the result tells."""
-        self._run.finished_early = True
+        Ask where something is left to do: the result tells that it was not done.
+        """
+        enough = self._run.is_enough()
+        self._run.finished_early |= enough
+        return enough
+
+    @property
+    def ended_early(self) -> bool:
+        """Whether this stage or one before it did."""
+        return self._run.finished_early
 
     def advance(self, pieces: int = 1) -> None:
         self.check()

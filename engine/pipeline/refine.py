@@ -13,6 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 import torch
@@ -20,8 +21,8 @@ import torch
 from ...bridge.errors import BadMasks, BadMesh, Cancelled
 from ..render import build_topology
 from .largesteps import AdamUniform, LargeSteps
-from .progress import Stage
-from .refine_clock import SETTLE, Forecast, Watch
+from .progress import Run, Stage
+from .refine_clock import Forecast, Watch
 from .refine_colours import seen_colours
 from .refine_freedom import FREE, Freedom, Leash, seen_part
 from .refine_guard import as_coarse_as, is_worse, unexplained
@@ -30,13 +31,14 @@ from .refine_losses import Surface, bending, normals_of, view_loss
 from .refine_settings import RefineLevel, RefineSettings
 from .snapshots import colour_bytes
 from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
-from .types import Mask, Mesh, Snapshot, View, ViewSet
+from .types import Camera, Mask, Mesh, Snapshot, View, ViewSet
 
 log = logging.getLogger(__name__)
 
 PREVIEW_S = 0.5           # shortest time between two previews
 PREVIEW_SHARE = 0.04      # of the loop's time that previews may cost
 GOOD_EVERY = 10           # iterations between two states that are kept
+LEAST_STEPS = 3           # however short the time is
 TRUSTED = 0.03            # colours that light leaves unexplained by more than this say less about the shape
 GUARD_PX = 128            # side at which the result is compared with its input: coarse enough for both meshes' colours
 
@@ -57,6 +59,11 @@ class _Scene:
     def targets(self, numbers: tuple[int, ...], side_px: int) -> Targets:
         return make_targets([self.views[each] for each in numbers], [self.masks[each] for each in numbers],
                             [self.crops[each] for each in numbers], self.frame, side_px, self.device)
+
+    @cached_property
+    def guards(self) -> tuple[Targets, Targets]:
+        """Of the fitted views, which tell the colours, and of those left out, which judge by them."""
+        return self.targets(self.fitted, GUARD_PX), self.targets(self.left_out, GUARD_PX)
 
 
 @dataclass(frozen=True)
@@ -110,19 +117,14 @@ class Refinement:
         self._preview(Snapshot(self.mesh.vertices, self.mesh.faces, colours, stage.done, stage.total, stage.loss,
                                stage.seconds_left))
 
-    def _is_enough(self) -> bool:
-        if self._stage.is_enough:
-            self._stage.cut_short()
-        return self._stage.is_enough
-
     def judge(self, scene: _Scene, first: bool = False) -> bool:
         """Ask the views that were left out. If they like the mesh less than its input, the input is the mesh again."""
-        seen, left_out = scene.targets(scene.fitted, GUARD_PX), scene.targets(scene.left_out, GUARD_PX)
+        seen, left_out = scene.guards
         light = self._light or Light.even(len(scene.views), scene.device)
         lights = light.of(scene.fitted), light.of(scene.left_out)
         given = self._given
         if not self._freedom.keep_topology:
-            given = as_coarse_as(given, max(level.faces for level in self._settings.levels))
+            given = as_coarse_as(given, len(self.mesh.faces))
         before, after = (unexplained(each, scene.frame, seen, left_out, *lights) for each in (given, self.mesh))
         log.info("refine: views left out differ by %.4f, before %.4f", after, before)
         if not is_worse(after, before, first):
@@ -134,13 +136,13 @@ class Refinement:
 
     def run(self, scene: _Scene) -> bool:
         """All levels, or until the time is used up. False: judged, and given up. Raises Cancelled."""
-        watch = Watch(self._settings.seconds, scene.device, SETTLE)
+        watch = Watch(self._settings.seconds, scene.device, LEAST_STEPS)
         forecast = Forecast(self._settings, watch)
         random = np.random.default_rng(self._settings.seed)
         levels, fitted = self._settings.levels, scene.fitted
         leash = Leash(self._freedom, self._given, scene.frame, scene.device)
         for number, level in enumerate(levels):
-            if watch.over or self._is_enough():
+            if watch.over or self._stage.ends_early():
                 break
             if number == 1:
                 if not self.judge(scene, first=True):
@@ -167,7 +169,7 @@ class Refinement:
         painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99))
         order = _view_order(len(targets.clip), settings.views_per_step, random)
         smooth, done = 0.0, 0
-        while done < level.iterations and not watch.over and not self._is_enough():
+        while done < level.iterations and not watch.over and not self._stage.ends_early():
             chosen = torch.from_numpy(next(order)).to(device)
             positions = leash.move(steps.positions_from_stiff(stiff))
             loss = view_loss(positions, colours * sight.brightness(positions, surface, chosen), surface, targets,
@@ -219,7 +221,7 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
     views, masks: as for the hull; views whose mask has confidence 0 say nothing.
     preview: called with the current state, a Snapshot with colours, at most twice a second, and at the end. Progress
     counts iterations, with the loss and the time left. Ends early with the current state when the person finds it good
-    enough (Stage.is_enough).
+    enough (Stage.ends_early).
     On the CPU the same input and seed give the same mesh, as long as the iterations end before the time does.
     Raises BadMesh, Cancelled (the last good state has then been given to `preview`).
     """
@@ -229,10 +231,11 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
     used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
     scene = _scene(seen_part(mesh), used, settings, device)
     stage.total = stage.done + sum(level.iterations for level in settings.levels)
+    warm_up(device)
     state = Refinement(mesh, settings, freedom, stage, preview)
     try:
         # a mesh that the person has seen and found good enough needs no other judge
-        if state.run(scene) and not stage.is_enough:
+        if state.run(scene) and not stage.ended_early:
             state.judge(scene)
     except Cancelled:
         state.show()
@@ -241,6 +244,22 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
         stage.seconds_left = None
     state.show()
     return state.mesh
+
+
+@cache
+def warm_up(device: torch.device) -> None:
+    """Refine a speck, once a process. What compiles at its first use does so here: on a computer that refines for the
+    first time that takes longer than all the time of a draft, and the mesh would come back as it was."""
+    corners = np.concatenate([np.eye(3), -np.eye(3)]) + [0, 0, 4]
+    faces = [[a, b, c] if (a + b + c) % 2 else [a, c, b] for a in (0, 3) for b in (1, 4) for c in (2, 5)]
+    speck = Mesh(corners.astype(np.float32), np.array(faces, np.int32))
+    view = View("speck", Camera(16, 16, 16.0, 16.0, 8.0, 8.0, np.eye(4)), np.full((16, 16, 3), 128, np.uint8))
+    cover = np.zeros((16, 16), np.float32)
+    cover[5:11, 5:11] = 1
+    settings = RefineSettings(levels=(RefineLevel(16, 32, 2),), hold_out=0)
+    scene = _scene(speck, [(view, Mask(cover, "alpha", 1.0))], settings, device)
+    with Run(("speck",)).stage("speck") as stage:
+        Refinement(speck, settings, FREE, stage, None).run(scene)
 
 
 def _scene(mesh: Mesh, used: list[tuple[View, Mask]], settings: RefineSettings, device: torch.device) -> _Scene:

@@ -8,34 +8,31 @@ import torch
 from .refine_settings import RefineLevel, RefineSettings
 
 FACE_WORK = 2.0      # a face costs an iteration about as much as this many pixels of its views
-SETTLE = 3           # iterations of a level that are not counted: they compile and fill caches
+SETTLE = 3           # iterations of a level from which its time is not told: they fill caches
 
 
 class Watch:
     """Time used so far: processor seconds of one thread on a CPU (repeatable on a busy machine), else the clock.
 
-    settle: it begins with that iteration (`step` tells of each). What compiles before, on a computer that refines for
-    the first time, can take longer than all the time of a draft, and the mesh would come back as it was.
+    least: so many iterations (`step` tells of each) are done in any case.
     """
 
-    def __init__(self, seconds: float, device: torch.device, settle: int = 0) -> None:
+    def __init__(self, seconds: float, device: torch.device, least: int = 0) -> None:
         self._cpu = device.type == "cpu"
         self._threads = max(1, torch.get_num_threads()) if self._cpu else 1
-        self._steps, self._settle = 0, settle
+        self._steps, self._least = 0, least
         self._seconds, self._started, self._begun = seconds, self._now(), time.perf_counter()
 
     def step(self) -> None:
         """An iteration is done."""
         self._steps += 1
-        if self._steps == self._settle:
-            self._started, self._begun = self._now(), time.perf_counter()
 
     def _now(self) -> float:
         return (time.process_time() if self._cpu else time.perf_counter()) / self._threads
 
     @property
     def over(self) -> bool:
-        return self._steps >= self._settle and self._now() - self._started >= self._seconds
+        return self._steps >= self._least and self._now() - self._started >= self._seconds
 
     @property
     def seconds_left(self) -> float:
@@ -55,12 +52,13 @@ class Forecast:
 
     def begin(self, number: int) -> None:
         """A level's first iteration is about to begin."""
+        self._each *= self._work(self._levels[number]) / self._work(self._levels[self._number])
         self._number, self._done = number, 0
 
     def step(self) -> None:
         """An iteration is done."""
         self._done += 1
-        if self._done == min(SETTLE, self._levels[self._number].iterations):
+        if self._done == SETTLE:
             self._since = time.perf_counter()
         elif self._done > SETTLE:
             self._each = (time.perf_counter() - self._since) / (self._done - SETTLE)

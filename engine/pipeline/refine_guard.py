@@ -47,26 +47,26 @@ def unexplained(mesh: Mesh, frame: UnitFrame, seen: Targets, left_out: Targets, 
     total, pixels = 0.0, 0.0
     for view in range(len(left_out.clip)):
         side = left_out.rgba.shape[1]
-        rast = rasterize(clip_positions(positions, left_out.clip[view:view + 1]), faces, (side, side))
+        clip = clip_positions(positions, left_out.clip[view:view + 1])
+        rast = rasterize(clip, faces, (side, side))
         wanted = left_out.rgba[view].to(torch.float32) / 255
         known = (left_out.known[view] > 0) * left_out.trust[view]
         cover = (rast[0, ..., 3] > 0).to(torch.float32)
         away = (interpolate(lit[view], rast, faces)[0] * wanted[..., 3:] - wanted[..., :3]).abs().mean(-1)
         total += float(((cover - wanted[..., 3]).abs() * known + away * cover * known).sum())
-        away = _passes_off(positions, facing, rast, faces, left_out, view, frame.radius)
+        away = _passes_off(clip, facing, rast, faces, left_out, view, frame.radius)
         total += float((away * cover * known).sum())
         pixels += float((wanted[..., 3] * known).sum())
     return total / max(pixels, 1.0)
 
 
-def _passes_off(positions: torch.Tensor, facing: torch.Tensor, rast: torch.Tensor, faces: torch.Tensor,
+def _passes_off(clip: torch.Tensor, facing: torch.Tensor, rast: torch.Tensor, faces: torch.Tensor,
                 left_out: Targets, view: int, radius: float) -> torch.Tensor:
-    """(S, S) in [0, 2]: by how much depth and normals are off, 0 where the view has none."""
+    """(S, S) in [0, 2]: by how much depth and normals are off, 0 where the view has none. clip: (1, V, 4)."""
     off = torch.zeros_like(rast[0, ..., 0])
     if left_out.depth is not None:
         wanted = left_out.depth[view]
-        along = clip_positions(positions, left_out.clip[view:view + 1])[..., 3:].contiguous()
-        away = (interpolate(along, rast, faces)[0, ..., 0] - wanted).abs() / (FAR * radius)
+        away = (interpolate(clip[..., 3:].contiguous(), rast, faces)[0, ..., 0] - wanted).abs() / (FAR * radius)
         off += torch.where(torch.isfinite(wanted), away.clamp(max=1), 0)
     if left_out.normals is not None:
         wanted = left_out.normals[view]

@@ -14,15 +14,13 @@ from ...bridge.errors import BadFolder, BadMasks, BadMesh
 from ...bridge.settings import RefineMeshSettings
 from ..render import depth_map
 from .atlas import charts_of_corners, overlap_fraction
-from .bake import bake_texture
+from .bake import bake_maps
 from .cameras import project, resize_camera
 from .delight import ViewLight
 from .finish import finish_mesh
 from .images import load_views
-from .mask_archive import pack_masks
-from .matting import mask_views
+from .mask_archive import find_masks
 from .mesh_files import MESH_SUFFIXES, MeshFile, read_mesh
-from .normal_map import bake_normal_map, worth_a_normal_map
 from .presets import views_preset
 from .progress import Run, Stage
 from .refine import refine_mesh
@@ -30,7 +28,6 @@ from .refine_freedom import Freedom, check_freedom
 from .refine_settings import RefineSettings, refine_preset
 from .scores import EVERY, Judges, judges_of, leave_out, score_mesh, score_texture
 from .symmetry import symmetry_along
-from .texture_fit import texture_preset
 from .types import Mask, Mesh, PipelineResult, Scores, TexturedMesh, UvMesh, View, ViewSet
 from .unwrap import UnwrapSettings, unwrap_mesh
 
@@ -81,11 +78,8 @@ def refine_from_views(files: Mapping[str, Path], settings: RefineMeshSettings, r
     with run.stage("unwrap") as stage:
         uv_mesh = _with_coordinates(mesh, job.given.corner_uvs, settings, stage)
     with run.stage("bake") as stage:
-        baked = bake_texture(uv_mesh, job.fitted, job.masks, settings.texture_px, place, stage,
-                             texture_preset(settings.quality, settings.even_light))
-        relief = settings.normal_map and worth_a_normal_map(fine, mesh)
-        normal_map = bake_normal_map(uv_mesh, fine, settings.texture_px, place, stage) if relief else None
-    textured = TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color, normal_map)
+        relief = fine if settings.normal_map else None
+        textured, baked = bake_maps(uv_mesh, relief, job.fitted, job.masks, place, stage, settings)
     scores = None
     if job.judges is not None:
         with run.stage("score", unit="views") as stage:
@@ -117,9 +111,7 @@ def _load(files: Mapping[str, Path], settings: RefineMeshSettings, run: Run, pla
     with run.stage("load", unit="images") as stage:
         given = given_mesh(files, stage, settings.weights)
         views = load_views(files, views_preset(settings.quality).working_px, stage)
-    with run.stage("masks", total=len(views.views), unit="views") as stage:
-        masks = mask_views(views, stage, views_preset(settings.quality).cutout_px)
-        run.attach("masks", "application/zip", pack_masks(files, views, masks))
+    masks = find_masks(views, views_preset(settings.quality).cutout_px, run)
     with run.stage("check", unit="views") as stage:
         check_place(given.mesh, views, masks, place, stage)
         left_out = leave_out(masks) if score else ()

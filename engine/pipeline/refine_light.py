@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from ..render import interpolate, rasterize
+from .delight import low_harmonics
 from .refine_colours import seen_colours
 from .refine_losses import COLOUR_ROUNDING, Surface, clip_positions, normals_of
 from .targets import Targets
@@ -53,9 +54,7 @@ class Light:
 
     def brightness(self, normals: torch.Tensor, turn: torch.Tensor) -> torch.Tensor:
         """(N, V, 3) factors of colours. normals: (V, 3) unit, world. turn: (N, 3, 3), world to camera."""
-        x, y, z = (normals @ turn.transpose(1, 2)).unbind(-1)
-        basis = torch.stack([x, y, z, x * y, y * z, z * x, x * x - y * y, 3 * z * z - 1], -1)
-        return ((basis @ self.turning)[..., None] + self.gain[:, None]).exp()
+        return ((low_harmonics(normals @ turn.transpose(1, 2)) @ self.turning)[..., None] + self.gain[:, None]).exp()
 
 
 def fit_light(positions: torch.Tensor, surface: Surface, targets: Targets, start: Light, search: Search,

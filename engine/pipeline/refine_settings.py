@@ -3,7 +3,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...bridge.errors import BadSettings
+from .presets import preset_of
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class RefineSettings:
     """One refinement in free mode. Lengths are fractions of a mean edge where they say so."""
 
     levels: tuple[RefineLevel, ...]
-    seconds: float = 60.0              # processor seconds of one thread on a CPU, seconds of the clock on a GPU
+    seconds: float = 60.0              # CPU seconds of one thread, on a GPU of the clock; what compiles is not counted
     views_per_step: int = 4
     last_rate: float = 0.05            # share of a level's rate that is left at its end
     stiffness: float = 2.0             # Large Steps: how far a vertex takes its neighbours along, in edges squared
@@ -59,6 +59,4 @@ REFINE_PRESETS: dict[str, RefineSettings] = {
 
 def refine_preset(quality: str) -> RefineSettings:
     """The row of a quality name. Raises BadSettings for a name that is not in the table."""
-    if quality not in REFINE_PRESETS:
-        raise BadSettings(f"There is no quality called {quality!r}.", f"Choose one of {', '.join(REFINE_PRESETS)}.")
-    return REFINE_PRESETS[quality]
+    return preset_of(quality, REFINE_PRESETS)

@@ -94,14 +94,15 @@ def score_texture(textured: TexturedMesh, judges: Judges, device: torch.device, 
     """
     _, uvs, split = merged_corners(textured.mesh.faces, textured.corner_uvs)
     height, width = textured.base_color.shape[:2]
-    rows = []
+    normals, rows = _normals(textured.mesh, device), []
     for view, mask in zip(judges.left_out, judges.their_masks):
         covered, face, weights = _fragments(textured.mesh, view.camera, device)
         uv = interpolate_at(face, weights, torch.from_numpy(split).to(device), torch.from_numpy(uvs).to(device))
         u, v = uv.cpu().numpy().T
         drawn = np.zeros((*covered.shape, 3), np.float32)
         drawn[covered] = read_pixels(textured.base_color, u * width, (1 - v) * height) / 255
-        drawn = in_moving_light(drawn, textured.mesh, light, view.camera, device)
+        if light is not None and light.moves:
+            drawn = _lit(drawn, covered, interpolate_at(face, weights, *normals), light, view.camera)
         photo = view.image.astype(np.float32) / 255
         drawn = exposed_like(drawn, photo, covered & (mask.values > 0.5))
         rows.append(_differences(drawn, covered, view, mask))
@@ -115,10 +116,19 @@ def in_moving_light(drawn: np.ndarray, mesh: Mesh, light: ViewLight | None, came
     if light is None or not light.moves:
         return drawn
     covered, face, weights = _fragments(mesh, camera, device)
-    faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, np.int32)).to(device)
-    normals = torch.from_numpy(vertex_normals(mesh.vertices, mesh.faces)).to(device)
-    turn = torch.from_numpy(camera.camera_from_world[:3, :3].astype(np.float32)).to(device)
-    factor = light.moving(interpolate_at(face, weights, faces, normals), turn).exp().cpu()
+    return _lit(drawn, covered, interpolate_at(face, weights, *_normals(mesh, device)), light, camera)
+
+
+def _normals(mesh: Mesh, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """What interpolate_at makes normals of: faces (F, 3) int32, and normals (V, 3)."""
+    return (torch.from_numpy(np.ascontiguousarray(mesh.faces, np.int32)).to(device),
+            torch.from_numpy(vertex_normals(mesh.vertices, mesh.faces)).to(device))
+
+
+def _lit(drawn: np.ndarray, covered: np.ndarray, normals: torch.Tensor, light: ViewLight, camera: Camera) -> np.ndarray:
+    """covered: (H, W) bool, which pixels show the mesh. normals: (N, 3), of each of them."""
+    turn = torch.from_numpy(camera.camera_from_world[:3, :3].astype(np.float32)).to(normals.device)
+    factor = light.moving(normals, turn).exp().cpu()
     lit = drawn.copy()
     lit[covered] = srgb_from_linear(linear_from_srgb(torch.from_numpy(drawn[covered])) * factor[:, None]).numpy()
     return lit
@@ -149,8 +159,7 @@ def _seen_from_others(mesh: Mesh, face: torch.Tensor, weights: torch.Tensor, sta
                       linear: torch.Tensor) -> np.ndarray:
     """(N, 3) float32 sRGB in [0, 1]; places that no other view sees take the mean of the rest."""
     device = linear.device
-    faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, np.int32)).to(device)
-    normals = torch.from_numpy(vertex_normals(mesh.vertices, mesh.faces)).to(device)
+    faces, normals = _normals(mesh, device)
     places = torch.from_numpy(np.ascontiguousarray(mesh.vertices, np.float32)).to(device)
     points, ways = (interpolate_at(face, weights, faces, each) for each in (places, normals))
     colour, weight = observe(points, ways, stack, linear)

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ...bridge.errors import BadSettings
 from ..render import clip_from_camera, find_fragments, interpolate_at, texture
 from ..render.colour import linear_from_srgb_table, srgb_slope
 from ..render.observe import ViewStack
-from .atlas import merged_corners
 from .delight import ViewLight
 from .fill import pad_with_nearest
-from .normals import vertex_normals
+from .normals import face_normals
+from .presets import preset_of
 from .progress import Stage
 from .refine_clock import Watch
+from .texels import Texels
 from .texture_losses import trust_of
 from .types import Camera, UvMesh
 
@@ -67,9 +67,7 @@ TEXTURE_PRESETS: dict[str, TextureSettings] = {
 
 def texture_preset(quality: str, moving_light: bool = True) -> TextureSettings:
     """The row of a quality name. Raises BadSettings for a name that is not in the table."""
-    if quality not in TEXTURE_PRESETS:
-        raise BadSettings(f"There is no quality called {quality!r}.", f"Choose one of {', '.join(TEXTURE_PRESETS)}.")
-    return dataclasses.replace(TEXTURE_PRESETS[quality], moving_light=moving_light)
+    return dataclasses.replace(preset_of(quality, TEXTURE_PRESETS), moving_light=moving_light)
 
 
 def judges_among(views: int) -> tuple[int, ...]:
@@ -84,15 +82,14 @@ def rounds_of(settings: TextureSettings, views: int) -> int:
 
 @dataclass(frozen=True)
 class Projected:
-    """What the fit begins with. texels: (H, W, 3) float32 linear. blind: the same without the judges' views, or None:
-    there are none. covered: (H, W) bool, texels in charts."""
+    """What the fit begins with. image: (H, W, 3) float32 linear. blind: the same without the judges' views, or None:
+    there are none."""
 
-    texels: np.ndarray
+    image: np.ndarray
     blind: np.ndarray | None
-    covered: np.ndarray
 
 
-def fit_texture(projected: Projected, uv_mesh: UvMesh, cameras: Sequence[Camera], stack: ViewStack,
+def fit_texture(projected: Projected, texels: Texels, cameras: Sequence[Camera], stack: ViewStack,
                 favour: torch.Tensor, moving: torch.Tensor, light: ViewLight, settings: TextureSettings,
                 stage: Stage) -> np.ndarray:
     """The projected texture, (H, W, 3) float32 linear, brought closer to its views; itself where that fails.
@@ -105,19 +102,18 @@ def fit_texture(projected: Projected, uv_mesh: UvMesh, cameras: Sequence[Camera]
     Source: steps after SIRT (Gregor and Benson 2008): each texel's pull is divided by all that pulls on it, so there is
     no rate to choose.
     """
-    if stage.is_enough:
-        stage.cut_short()
+    if stage.ends_early():
         stage.total -= rounds_of(settings, len(cameras))
-        return projected.texels
+        return projected.image
     device = stack.pose.device
     watch = Watch(settings.seconds, device)
-    views = _Views(uv_mesh, cameras, stack, favour, moving, light, int(projected.covered.sum()), stage)
+    views = _Views(texels, cameras, stack, favour, moving, light, stage)
     everyone, judges = tuple(range(len(cameras))), judges_among(len(cameras))
     fitted = tuple(each for each in everyone if each not in judges)
-    first = projected.texels if projected.blind is None else projected.blind
+    first = projected.image if projected.blind is None else projected.blind
 
-    def begin(texels: np.ndarray) -> _Fit:
-        return _Fit(torch.from_numpy(pad_with_nearest(texels, projected.covered)).to(device), views, settings, stage)
+    def begin(image: np.ndarray) -> _Fit:
+        return _Fit(torch.from_numpy(pad_with_nearest(image, texels.covered)).to(device), views, settings, stage)
 
     planned, fit = stage.done + rounds_of(settings, len(cameras)), begin(first)
     before = fit.error(judges or everyone)
@@ -128,9 +124,9 @@ def fit_texture(projected: Projected, uv_mesh: UvMesh, cameras: Sequence[Camera]
         if after > CLEARLY_WORSE * before:
             stage.warn("The photos contradict each other about the colours, so each place was coloured from the photos "
                        "that show it best, not from all. Check that the cameras belong to these photos.")
-        fit = begin(projected.texels)
+        fit = begin(projected.image)
     elif judges:
-        fit = begin(projected.texels)
+        fit = begin(projected.image)
         fit.run(everyone, settings.rounds, watch)
     stage.total -= planned - stage.done     # rounds that were not needed, or for which there was no time
     return fit.texels.cpu().numpy()
@@ -151,43 +147,40 @@ class _Pixels:
 class _Views:
     """All views, pixel by pixel, ready to be compared with a texture."""
 
-    def __init__(self, uv_mesh: UvMesh, cameras: Sequence[Camera], stack: ViewStack, favour: torch.Tensor,
-                 moving: torch.Tensor, light: ViewLight, texels: int, stage: Stage) -> None:
-        device, mesh = stack.pose.device, uv_mesh.mesh
+    def __init__(self, texels: Texels, cameras: Sequence[Camera], stack: ViewStack, favour: torch.Tensor,
+                 moving: torch.Tensor, light: ViewLight, stage: Stage) -> None:
+        device = stack.pose.device
         self._linear = torch.from_numpy(linear_from_srgb_table()).to(device)
         self._gain = light.gain.exp()
-        self._faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, np.int32)).to(device)
-        self._normals = torch.from_numpy(vertex_normals(mesh.vertices, mesh.faces)).to(device)
-        _, uvs, split = merged_corners(mesh.faces, uv_mesh.corner_uvs)
-        self._uvs = torch.from_numpy(np.stack([uvs[:, 0], 1 - uvs[:, 1]], -1)).to(device)
-        self._split = torch.from_numpy(split).to(device)
-        self._density = torch.from_numpy(_uv_per_length(uv_mesh)).to(device)
+        self._texels = texels
+        self._uvs = torch.stack([texels.uvs[:, 0], 1 - texels.uvs[:, 1]], -1)
+        self._density = torch.from_numpy(_uv_per_length(texels.uv_mesh)).to(device)
         # of each view at the vertices: how much it is preferred, and the log of its moving light
         self._seen_so = torch.stack([(favour / favour.amax(1, keepdim=True)) ** PREFERENCE, moving], 2)
-        every = max(1, math.ceil(int((stack.trust > 0).sum()) / min(MAX_PIXELS, PIXELS_A_TEXEL * max(1, texels))))
+        every = max(1, math.ceil(int((stack.trust > 0).sum()) / min(MAX_PIXELS, PIXELS_A_TEXEL * max(1, texels.count))))
         self._pixels = []
         for number, camera in enumerate(cameras):
-            self._pixels.append(self._look(mesh.vertices, number, camera, stack, every))
+            self._pixels.append(self._look(number, camera, stack, every))
             stage.check()
 
-    def _look(self, vertices: np.ndarray, number: int, camera: Camera, stack: ViewStack,
-              every: int) -> _Pixels:
-        clip = torch.from_numpy(clip_from_camera(camera, vertices)).to(stack.pose.device)[None]
-        found = find_fragments(clip, self._faces, camera.height, camera.width)
+    def _look(self, number: int, camera: Camera, stack: ViewStack, every: int) -> _Pixels:
+        texels, faces = self._texels, self._texels.faces
+        clip = torch.from_numpy(clip_from_camera(camera, texels.mesh.vertices)).to(stack.pose.device)[None]
+        found = find_fragments(clip, faces, camera.height, camera.width)
         first = int(stack.start[number])
         trust = stack.trust[first:first + camera.height * camera.width]
         face = found.face[0].reshape(-1)
         at = torch.nonzero((trust > 0) & (face >= 0))[number % every::every, 0]
         face, weights = face[at], found.weights[0].reshape(-1, 2)[at]
-        normals = torch.nn.functional.normalize(interpolate_at(face, weights, self._faces, self._normals), dim=1)
+        normals = torch.nn.functional.normalize(interpolate_at(face, weights, faces, texels.normals), dim=1)
         row, column = at // camera.width, at % camera.width
         ray = torch.stack([(column + 0.5 - camera.cx) / camera.fx, (row + 0.5 - camera.cy) / camera.fy,
                            torch.ones_like(row)], 1).to(torch.float32)
         seen = normals @ stack.pose[number, :3, :3].T
         cosine = -(seen * torch.nn.functional.normalize(ray, dim=1)).sum(1).clamp(max=-MIN_COSINE)
         pixel = found.depth[0].reshape(-1)[at] / camera.fx
-        preferred, moving = interpolate_at(face, weights, self._faces, self._seen_so[:, number]).unbind(1)
-        return _Pixels(interpolate_at(face, weights, self._split, self._uvs),
+        preferred, moving = interpolate_at(face, weights, faces, self._seen_so[:, number]).unbind(1)
+        return _Pixels(interpolate_at(face, weights, texels.split, self._uvs),
                        SHARPER * self._density[face.long()] * pixel / cosine.sqrt(),
                        stack.pixels[first:first + len(trust)][at],
                        cosine.square() * preferred * trust[at] / 255, moving)
@@ -223,9 +216,7 @@ class _Fit:
         mean = torch.stack(own).mean(0)
         faith = FAITH * (mean[mean > 0].median() if bool((mean > 0).any()) else mean.new_tensor(1.0))
         for round_ in range(rounds):
-            if self._stage.is_enough:
-                self._stage.cut_short()
-            if watch.over or self._stage.is_enough:
+            if watch.over or self._stage.ends_early():
                 return
             rate = LAST_STEP ** (round_ / max(1, rounds - 1))
             for chosen, weights in zip(steps, own):
@@ -275,7 +266,6 @@ class _Fit:
 
 def _uv_per_length(uv_mesh: UvMesh) -> np.ndarray:
     """(F,) float32: UV units on a world unit of each face; 0 for a face without area in either."""
-    corners = uv_mesh.mesh.vertices[uv_mesh.mesh.faces].astype(np.float64)
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
+    area = np.linalg.norm(face_normals(uv_mesh.mesh.vertices, uv_mesh.mesh.faces), axis=1)
     sides = uv_mesh.corner_uvs[:, 1:].astype(np.float64) - uv_mesh.corner_uvs[:, :1]
     return np.sqrt(np.abs(np.linalg.det(sides)) / np.where(area > 0, area, np.inf)).astype(np.float32)

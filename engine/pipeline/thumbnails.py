@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from .export import png_bytes
+from ...bridge.folders import PICTURE_SUFFIXES
+from .png import png_bytes
 from .turntable import render_portrait
 from .types import Mesh, TexturedMesh
 
 log = logging.getLogger(__name__)
 THUMBNAIL_PX = 256
-PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def textured_from_artefacts(data: Mapping[str, bytes | memoryview]) -> TexturedMesh | None:

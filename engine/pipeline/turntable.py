@@ -172,7 +172,8 @@ def write_turntable(folder: Path, frames: np.ndarray, fps: int = FPS) -> tuple[P
 
     Returns the files. Raises BadOutput, NoSpace; then none of these files is new.
     """
-    from .export import png_bytes, write_all
+    from .export import write_all
+    from .png import png_bytes
 
     files = {folder / f"turntable_{index:03}.png": png_bytes(picture) for index, picture in enumerate(frames)}
     film = folder / "turntable.mp4"

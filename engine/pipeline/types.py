@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from .lens import PINHOLE, Lens
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -27,6 +29,13 @@ class Camera:
     cx: float
     cy: float
     world_from_camera: np.ndarray
+
+    @staticmethod
+    def facing_front(width: int, height: int, focal_px: float, cx: float, cy: float, distance: float,
+                     lift: float) -> Camera:
+        """In front of an object that faces -Y: at (0, -distance, lift), looking along +Y."""
+        pose = np.array([[1, 0, 0, 0], [0, 0, 1, -distance], [0, -1, 0, lift], [0, 0, 0, 1]], np.float64)
+        return Camera(width, height, focal_px, focal_px, cx, cy, pose)
 
     @property
     def centre(self) -> np.ndarray:
@@ -58,6 +67,7 @@ class View:
     valid: (H, W) bool or None (= everywhere); False where undistortion had no pixel to bring.
     depth: (H, W) float32 or None: distance along the camera's axis, world units; not finite = nothing there.
     normals: (H, W, 3) float32 or None: unit, world; (0, 0, 0) = nothing there.
+    lens: what was taken out of the picture as it is stored.
     """
 
     name: str
@@ -67,6 +77,7 @@ class View:
     valid: np.ndarray | None = None
     depth: np.ndarray | None = None
     normals: np.ndarray | None = None
+    lens: Lens = PINHOLE
 
 
 @dataclass(frozen=True)
@@ -101,8 +112,8 @@ class Field:
     """Samples of a soft solid on a regular grid; the surface is where the value is 0.5, inside is above.
 
     values: (X, Y, Z) float32 in [0, 1]; sample (i, j, k) lies at origin + spacing * (i, j, k).
-    origin: (3,) float64, world. spacing: world units, the same along all axes. by_depth: the depth of views shaped it,
-    not their outlines alone.
+    origin: (3,) float64, world. spacing: world units, the same along all axes. by_depth: the depth of most views shaped
+    it, not their outlines alone.
     """
 
     values: np.ndarray

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import warp as wp
 
+wp.set_module_options({"enable_backward": False})   # nobody asks for gradients; Warp's would double the compile
+
 MAX_SIDE_COSINE = 0.08         # surfaces turned away further than this (85 degrees) say nothing
 BEST = 8                       # so many views of highest weight take part in a texel's colour
 DARKEST = 0.01                 # added before the logarithm: noise in black is no highlight

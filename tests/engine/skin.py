@@ -8,6 +8,7 @@ from scenes import cameras_around
 
 from slipcast.engine.pipeline.bake import bake_texture
 from slipcast.engine.pipeline.progress import Stage
+from slipcast.engine.pipeline.texels import Texels
 from slipcast.engine.pipeline.texture_fit import TextureSettings
 from slipcast.engine.pipeline.types import Camera, Mask, Mesh, TexturedMesh, UvMesh, View, ViewSet
 from slipcast.engine.render import clip_from_camera, find_fragments, interpolate_fragments
@@ -63,7 +64,7 @@ def one_chart_a_face(mesh: Mesh) -> UvMesh:
 def bake_base_color(uv_mesh: UvMesh, views: ViewSet, masks: tuple[Mask, ...], texture_px: int, stage: Stage,
                     fit: TextureSettings | None = None) -> np.ndarray:
     """(texture_px, texture_px, 3) uint8 sRGB."""
-    return bake_texture(uv_mesh, views, masks, texture_px, CPU, stage, fit).base_color
+    return bake_texture(Texels(uv_mesh, texture_px, CPU), views, masks, stage, fit).base_color
 
 
 def textured_box() -> TexturedMesh:

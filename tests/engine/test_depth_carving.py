@@ -68,6 +68,16 @@ def test_a_hollow_that_no_outline_shows_is_carved_by_depth(cup_views):
     assert hull_volume(with_depth(views, lambda depth: None), masks) > 1.08 * true
 
 
+@pytest.mark.parametrize(("with_depth_too", "shaped"), [(14, True), (7, True), (6, False), (1, False)])
+def test_the_shape_is_by_depth_where_at_least_half_of_the_views_carry_some(cup_views, with_depth_too: int,
+                                                                           shaped: bool):
+    views, masks = cup_views
+    some = ViewSet(tuple(view if number < with_depth_too else dataclasses.replace(view, depth=None)
+                         for number, view in enumerate(views.views)))
+    field = visual_hull(some, masks, working_volume(some, masks), SMALL, CPU, make_stage())
+    assert field.by_depth == shaped
+
+
 def test_distances_to_an_even_surface_are_those_to_the_surface(cup_views):
     views, masks = cup_views
     box = working_volume(views, masks)

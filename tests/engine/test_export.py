@@ -18,6 +18,7 @@ from slipcast.bridge.errors import BadOutput
 from slipcast.engine.pipeline import export
 from slipcast.engine.pipeline.export import check_output, write_mesh, y_up
 from slipcast.engine.pipeline.normals import shading_normals
+from slipcast.engine.pipeline.png import png_bytes
 from slipcast.engine.pipeline.tangents import corner_tangents
 
 BOX = textured_box()
@@ -194,7 +195,7 @@ def test_files_get_the_permissions_of_any_new_file(tmp_path):
 
 
 def test_png_is_what_was_baked():
-    image = np.asarray(Image.open(io.BytesIO(export.png_bytes(BOX.base_color))))
+    image = np.asarray(Image.open(io.BytesIO(png_bytes(BOX.base_color))))
     assert (image == BOX.base_color).all()
 
 

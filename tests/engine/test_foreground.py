@@ -11,7 +11,7 @@ from onnx_files import write_network
 from pictures import SIZE, on_backdrop, picture_of
 from PIL import Image
 
-from slipcast.bridge.errors import BadImage, BadMasks, BadSettings, BadWeights, BridgeError, WeightsMissing
+from slipcast.bridge.errors import BadImage, BadMasks, BadSettings, BadWeights, BridgeError, OutOfMemory, WeightsMissing
 from slipcast.engine.models.matting import CUTTERS, cutter
 from slipcast.engine.models.weights import WeightStore
 from slipcast.engine.pipeline.foreground import Foreground, find_foreground, load_picture
@@ -177,6 +177,22 @@ def test_bad_masks_have_their_own_words(tmp_path: Path, mask: np.ndarray, words:
         cut(save(tmp_path / "a.png", on_backdrop("disc")), mask=save(tmp_path / "m.png", mask))
 
 
+def rounded_corners(path: Path) -> Path:
+    """A window's picture: opaque but for a few pixels at its corners."""
+    alpha = np.full((SIZE, SIZE), 255, np.uint8)
+    alpha[:3, :3] = alpha[:3, -3:] = alpha[-3:, :3] = alpha[-3:, -3:] = 0
+    return save(path, np.dstack([on_backdrop("figure"), alpha]))
+
+
+def test_alpha_that_cuts_nothing_out_leaves_the_choice_to_the_next_way_and_is_refused_where_it_was_asked_for(
+        tmp_path: Path):
+    found, told = cut(rounded_corners(tmp_path / "a.png"))
+    assert found.source == "key" and not told
+    assert overlap(found.image[:, :, 3], picture_of("figure")[:, :, 3]) > 0.9
+    with pytest.raises(BadMasks, match="alpha channel cuts nothing out"):
+        cut(tmp_path / "a.png", "alpha")
+
+
 def test_alpha_asked_for_and_not_there_is_refused(tmp_path: Path):
     with pytest.raises(BadMasks, match="no alpha channel"):
         cut(save(tmp_path / "a.png", on_backdrop("disc")), "alpha")
@@ -250,6 +266,34 @@ def test_without_onnxruntime_it_says_what_to_install(tmp_path: Path, store: Weig
     with pytest.raises(BadSettings, match="onnxruntime"):
         cut(bright_disc(tmp_path / "a.png"), "rembg:u2net", store=store)
     assert cut(bright_disc(tmp_path / "a.png"), store=store)[0].source == "key"
+
+
+def test_a_network_that_does_not_fit_into_memory_says_so_before_it_is_loaded_and_auto_goes_on_without(
+        tmp_path: Path, store: WeightStore, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(cutter, "free_bytes", lambda device: 100_000_000)
+    with pytest.raises(OutOfMemory, match=r"U2-Net needs 0\.6 GB"):
+        cut(bright_disc(tmp_path / "a.png"), "rembg:u2net", store=store)
+    found, told = cut(bright_disc(tmp_path / "a.png"), store=store)
+    assert found.source == "key" and len(told) == 1 and "by its colours instead" in told[0]
+
+
+@pytest.mark.parametrize("kind", ["Fail", "RuntimeException", "MemoryError"])
+def test_a_network_that_runs_out_of_memory_is_not_called_damaged(tmp_path: Path, store: WeightStore, kind: str,
+                                                                 monkeypatch: pytest.MonkeyPatch):
+    """What onnxruntime 1.31 says, taken from a run under a limit of its address space."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    def full(*arguments, **options):
+        raise getattr(state, kind, MemoryError)("[ONNXRuntimeError] : 1 : FAIL : bfc_arena.cc:360 Failed to allocate "
+                                                "memory for requested buffer of size 144000000")
+
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", full)
+    with pytest.raises(OutOfMemory, match="U2-Net ran out of memory"):
+        cut(bright_disc(tmp_path / "a.png"), "rembg:u2net", store=store)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", full)
+    with pytest.raises(OutOfMemory, match="U2-Net ran out of memory"):
+        cut(bright_disc(tmp_path / "a.png"), "rembg:u2net", store=store)
 
 
 def test_only_networks_whose_weights_may_be_used_for_anything_are_offered():

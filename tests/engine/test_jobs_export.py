@@ -11,7 +11,7 @@ from skin import relief_of, textured_box
 
 from slipcast.bridge.messages import Artefact, Submit
 from slipcast.engine.__main__ import main
-from slipcast.engine.pipeline.export import png_bytes
+from slipcast.engine.pipeline.png import png_bytes
 from slipcast.engine.runners import _thumbnails
 from slipcast.engine.server.blobs import BlobStore
 from slipcast.engine.server.jobs import JobTable

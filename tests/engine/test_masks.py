@@ -44,15 +44,15 @@ def test_masks_that_were_drawn_go_out_with_how_sure_they_are_and_given_ones_do_n
         back = np.full(pixels.shape[:2] + (3,), 40) if number == 1 else \
             np.random.default_rng(0).integers(0, 255, pixels.shape[:2] + (3,))
         Image.fromarray(np.where(pixels[..., 3:] > 127, pixels[..., :3], back).astype(np.uint8)).save(path)
-    files, views, masks = _masks(tmp_path)
-    rows, drawn = _read(pack_masks(files, views, masks))
+    _, views, masks = _masks(tmp_path)
+    rows, drawn = _read(pack_masks(views, masks))
     assert [row["view"] for row in rows] == [view.name for view in views.views]
     assert [row["source"] for row in rows] == ["alpha", "key", "centre", "alpha"]
     assert [row["confidence"] for row in rows] == [1.0, 0.9, 0.3, 1.0] and list(drawn) == ["01.png", "02.png"]
     truth = masks[0].values > 0.5
     assert rows[1]["cover"] == pytest.approx(float((drawn["01.png"] > 127).mean()), abs=0.002)
     assert 0.8 < rows[1]["cover"] / truth.mean() < 1.25
-    assert pack_masks(files, views, masks) == pack_masks(files, views, masks)
+    assert pack_masks(views, masks) == pack_masks(views, masks)
 
 
 def test_a_painted_mask_wins_over_alpha_and_is_forgotten_when_it_is_gone(tmp_path):
@@ -85,5 +85,5 @@ def test_a_mask_goes_through_the_lens_and_back(lens):
     photo = (np.hypot(x - 120, y - 90) < 50).astype(np.uint8) * 255
     view = undistort_view(View("a", camera, np.zeros((200, 200, 3), np.uint8), photo), lens)
     assert view.alpha is not None and ((view.alpha > 127) != (photo > 127)).mean() > 0.005
-    back = as_photographed(view.alpha.astype(np.float32) / 255, camera, lens)
+    back = as_photographed(view.alpha.astype(np.float32) / 255, camera, view.lens)
     assert ((back > 0.5) != (photo > 127)).mean() < 0.002       # of the picture: a third of the outline's pixels

@@ -12,6 +12,7 @@ from slipcast.engine.pipeline.finish import reduce_faces
 from slipcast.engine.pipeline.normal_map import bake_normal_map, worth_a_normal_map
 from slipcast.engine.pipeline.normals import shading_normals
 from slipcast.engine.pipeline.tangents import corner_tangents
+from slipcast.engine.pipeline.texels import Texels
 from slipcast.engine.pipeline.types import Camera, Mesh, UvMesh
 from slipcast.engine.pipeline.unwrap import UnwrapSettings, unwrap_mesh
 from slipcast.engine.render import clip_from_camera, find_fragments, texture
@@ -64,7 +65,7 @@ def simplified() -> tuple[Mesh, UvMesh]:
 
 def test_a_simplified_mesh_with_its_map_is_shaded_like_the_fine_one(simplified):
     fine, uv_mesh = simplified
-    baked = bake_normal_map(uv_mesh, fine, 1024, CPU, make_stage([]))
+    baked = bake_normal_map(Texels(uv_mesh, 1024, CPU), fine, make_stage([]))
     assert baked.shape == (1024, 1024, 3) and baked.dtype == np.uint8
     area = np.linalg.det((uv_mesh.corner_uvs[:, 1:] - uv_mesh.corner_uvs[:, :1]).astype(np.float64))
     assert 0.05 < (area < 0).mean() < 0.95             # the unwrapper mirrors charts, so both kinds are tried
@@ -82,7 +83,7 @@ def test_a_simplified_mesh_with_its_map_is_shaded_like_the_fine_one(simplified):
 
 def test_a_mesh_baked_onto_itself_needs_no_map():
     mesh = relief(3)
-    baked = bake_normal_map(one_chart_a_face(mesh), mesh, 512, CPU, make_stage([]))
+    baked = bake_normal_map(Texels(one_chart_a_face(mesh), 512, CPU), mesh, make_stage([]))
     assert np.abs(baked.astype(int) - [128, 128, 255]).max() <= 1
 
 
@@ -92,7 +93,7 @@ def test_the_map_is_right_on_charts_that_are_mirrored():
     plain = one_chart_a_face(mesh)
     turned = UvMesh(mesh, plain.corner_uvs * np.float32([-1, 1]) + np.float32([1, 0]), plain.chart_of_face)
     camera = cameras_around(1, size=200, focal=320.0)[0]
-    shown = [drawn_normals(each, camera, bake_normal_map(each, fine, 1024, CPU, make_stage([])))[0]
+    shown = [drawn_normals(each, camera, bake_normal_map(Texels(each, 1024, CPU), fine, make_stage([])))[0]
              for each in (plain, turned)]
     wanted, there = drawn_normals(one_chart_a_face(fine), camera, None)
     flat, seen = drawn_normals(plain, camera, None)
@@ -105,7 +106,7 @@ def test_the_map_is_right_on_charts_that_are_mirrored():
 
 def test_what_the_fine_mesh_does_not_have_stays_as_the_mesh_is():
     mesh, far = ball(2), ball(2, centre=(9.0, 0.0, 0.0))
-    baked = bake_normal_map(one_chart_a_face(mesh), far, 256, CPU, make_stage([]))
+    baked = bake_normal_map(Texels(one_chart_a_face(mesh), 256, CPU), far, make_stage([]))
     assert (baked == [128, 128, 255]).all()
 
 
@@ -115,4 +116,4 @@ def test_a_map_is_made_only_of_what_was_finer():
 
 def test_cancel_is_heard():
     with pytest.raises(Cancelled):
-        bake_normal_map(one_chart_a_face(ball(1)), ball(2), 128, CPU, make_stage([], is_cancelled=lambda: True))
+        bake_normal_map(Texels(one_chart_a_face(ball(1)), 128, CPU), ball(2), make_stage([], is_cancelled=lambda: True))

@@ -1,7 +1,10 @@
 """What is shown of a refinement on its way: whole, coloured, with a time that is measured, and cheap."""
 from __future__ import annotations
 
+import ast
 import dataclasses
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -11,7 +14,7 @@ from scenes import make_stage
 from skin import CPU, ball, painted_views
 
 from slipcast.bridge.arrays import describe_buffer
-from slipcast.engine.pipeline import refine_clock
+from slipcast.engine.pipeline import refine, refine_clock
 from slipcast.engine.pipeline.progress import Run, Stage
 from slipcast.engine.pipeline.refine import refine_mesh
 from slipcast.engine.pipeline.refine_clock import Forecast, Watch
@@ -125,7 +128,7 @@ def test_the_time_left_is_what_iterations_take_and_never_more_than_the_budget(mo
     # 77 iterations of 0.1 s, and 50 with four times the pixels
     assert forecast.seconds_left == pytest.approx(77 * 0.1 + 50 * 0.4)
     forecast.begin(1)
-    assert forecast.seconds_left == pytest.approx(50 * 0.1)     # as measured last, until this level's own are
+    assert forecast.seconds_left == pytest.approx(50 * 0.4)     # until this level's own are measured
     for _ in range(10):
         clock.now += 0.3
         forecast.step()
@@ -138,20 +141,45 @@ def test_the_time_left_is_what_iterations_take_and_never_more_than_the_budget(mo
     assert short.seconds_left == pytest.approx(7.0)     # 4 s of processor are 8 s of the clock, 1 is gone
 
 
-def test_what_the_first_iterations_compile_is_not_taken_from_the_time(monkeypatch):
+def test_the_time_counts_the_remesh_and_the_light_before_the_first_iteration_but_not_what_compiles(two_colours,
+                                                                                                  monkeypatch):
     clock = Clock()
     monkeypatch.setattr(time, "process_time", clock)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    watch = Watch(4.0, CPU, refine_clock.SETTLE)
-    for _ in range(refine_clock.SETTLE):
-        clock.now += 30.0
-        assert not watch.over
-        watch.step()
-    assert not watch.over and watch.seconds_left > 3.9
-    clock.now += 3.9
-    assert not watch.over
-    clock.now += 0.2
-    assert watch.over
+
+    def takes(name: str, seconds: float) -> None:
+        work = getattr(refine, name)
+
+        def slow(*arguments):
+            clock.now += seconds
+            return work(*arguments)
+
+        monkeypatch.setattr(refine, name, slow)
+
+    settings = dataclasses.replace(TWO, seconds=40.0, levels=(RefineLevel(48, 400, 20),))
+    takes("warm_up", 1000.0)
+    takes("fit_light", 30.0)
+    takes("bending", 1.0)       # an iteration
+    stage = make_stage()
+    refine_mesh(ball(2), *two_colours, settings, CPU, stage)
+    assert stage.done == 10
+    stage = make_stage()
+    refine_mesh(ball(2), *two_colours, dataclasses.replace(settings, seconds=5.0), CPU, stage)
+    assert stage.done == refine.LEAST_STEPS     # a time that is too short is not for nothing
+
+
+def test_before_the_time_begins_all_kernels_of_a_refinement_are_compiled():
+    """In a process of its own: here they are."""
+    program = """
+import torch
+from slipcast.engine.pipeline import refine
+from slipcast.engine.render import backend
+refine.warm_up(torch.device("cpu"))
+print(sorted(name.rpartition(".")[2] for name, device in backend._loaded))
+"""
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(told.stdout) == ["antialias_kernels", "crossing_kernels", "interpolate_kernels",
+                                             "raster_kernels", "rasterize_kernels", "remesh_kernels"]
 
 
 def test_previews_cost_at_most_a_twentieth_of_the_loop(two_colours):

@@ -155,6 +155,17 @@ def test_a_result_that_the_views_left_out_like_less_is_not_taken(bumps):
     assert stage.done == 60                # the last level is not begun
 
 
+def test_a_coarse_first_level_is_not_judged_by_the_fine_colours_that_a_fine_mesh_can_hold():
+    """Stripes of 7 pixels of a view. The given mesh has a face to 2 pixels, the first level's one to 11."""
+    truth, given = ball(5), ball(5, 1.01)
+    views, masks = painted_views(truth, 128 + 110 * np.sin(20 * truth.vertices + [0, 1, 2]), 12, 160)
+    settings = dataclasses.replace(QUICK, hold_out=4, levels=(RefineLevel(64, 600, 30), RefineLevel(64, 20_000, 1)))
+    warnings: list[str] = []
+    refined = refine_mesh(given, views, masks, settings, CPU, make_stage(warnings))
+    assert refined is not given and warnings == []
+    assert radial_error(refined, truth) < 0.7 * radial_error(given, truth)     # the rest: coarse chords
+
+
 def dented() -> Mesh:
     """A ball with a hollow at the top that its rim hides from every outline: 0.75 deep, where the ball has 1."""
     shape = trimesh.creation.icosphere(5, 1.0)

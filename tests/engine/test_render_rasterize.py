@@ -90,11 +90,12 @@ def test_no_views_no_faces_and_no_pixels_are_no_trouble():
 
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("workers", [1, 3])
-def test_interpolate_has_the_values_and_gradients_of_its_slow_twin(shared, workers):
+@pytest.mark.parametrize("channels", [1, 3, 5], ids="{} channels".format)     # 3 have kernels of their own
+def test_interpolate_has_the_values_and_gradients_of_its_slow_twin(shared, workers, channels):
     positions, faces = two_views()
     slow_rast = rasterize_ref(positions, faces, SIZE).requires_grad_()
     fast_rast = slow_rast.detach().float().requires_grad_()
-    shape = (positions.shape[1], 5) if shared else (2, positions.shape[1], 5)
+    shape = (positions.shape[1], channels) if shared else (2, positions.shape[1], channels)
     attributes = torch.rand(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64).requires_grad_()
     fast_attributes = attributes.detach().float().requires_grad_()
     slow = interpolate_ref(attributes.expand(2, -1, -1), slow_rast, faces)

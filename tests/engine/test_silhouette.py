@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from scipy.spatial import cKDTree
 from slipcast.bridge.errors import BadMasks
 from slipcast.engine.models.registry import find_models
 from slipcast.engine.models.silhouette import MODEL
-from slipcast.engine.models.silhouette.inflate import PUFF, inflate
+from slipcast.engine.models.silhouette.inflate import PUFF, Frame, inflate, surface_between
 from slipcast.engine.models.silhouette.model import SilhouetteSettings
 from slipcast.engine.models.spec import Reconstruction
 from slipcast.engine.pipeline.manifold import components_of_faces, is_closed
@@ -70,6 +71,17 @@ def test_thickness_scales_the_depth_only():
     thin, thick = (reconstruct(picture_of("block"), thickness=factor).mesh.vertices for factor in (0.5, 1.0))
     assert abs(np.ptp(thin[:, 1]) / np.ptp(thick[:, 1]) - 0.5) < 0.02
     assert np.allclose(np.ptp(thin[:, [0, 2]], axis=0), np.ptp(thick[:, [0, 2]], axis=0), atol=0.01)
+
+
+def test_the_finest_and_thickest_shape_fits_into_the_memory_that_is_asked_for():
+    y, x = np.mgrid[-259:259, -259:259]
+    squared = 2.0**2 * PUFF / 4 * (256.0**2 - x**2 - y**2)      # of a disc, as `inflate` makes it
+    tracemalloc.start()
+    mesh, _ = surface_between(squared, Frame((0.0, 0.0), 1.0, (259.0, 259.0), 512.0))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert np.ptp(mesh.vertices[:, 1]) == pytest.approx(2 * math.sqrt(PUFF / 4), abs=0.01)
+    assert peak_bytes < MODEL.spec.ram_bytes
 
 
 def test_the_picture_is_on_the_front_and_mirrored_on_the_back_without_the_backdrop():

@@ -108,7 +108,7 @@ def test_a_flash_is_taken_out_of_the_texture():
     views, masks = lit_views(mesh, flash)
     uv_mesh = one_chart_a_face(mesh)
     plain = colors_off(bake_base_color(uv_mesh, views, masks, 512, make_stage([])), uv_mesh, stripes(mesh))
-    baked = bake_texture(uv_mesh, views, masks, 512, CPU, make_stage([]), FAST)
+    baked = bake_texture(Texels(uv_mesh, 512, CPU), views, masks, make_stage([]), FAST)
     assert baked.light.moves and baked.facts == {"light_evened": True}
     fitted = colors_off(baked.base_color, uv_mesh, stripes(mesh))
     print("log light off, projected and fitted:", plain, fitted)
@@ -124,7 +124,7 @@ def test_a_lamp_to_the_side_is_taken_out_unless_it_is_to_stay():
     mesh = ball(3)
     views, masks = lit_views(mesh, side_lamp)
     uv_mesh = one_chart_a_face(mesh)
-    kept, evened = (bake_texture(uv_mesh, views, masks, 256, CPU, make_stage([]),
+    kept, evened = (bake_texture(Texels(uv_mesh, 256, CPU), views, masks, make_stage([]),
                                  dataclasses.replace(FAST, moving_light=moving)) for moving in (False, True))
     off = [colors_off(baked.base_color, uv_mesh, stripes(mesh)) for baked in (kept, evened)]
     print("log light off, kept and evened:", off)
@@ -137,7 +137,7 @@ def test_highlights_stay_out_of_the_texture():
     views, masks = lit_views(mesh, flash, shine=glint)
     uv_mesh = one_chart_a_face(mesh)
     plain = colors_off(bake_base_color(uv_mesh, views, masks, 512, make_stage([])), uv_mesh, stripes(mesh))
-    baked = bake_texture(uv_mesh, views, masks, 512, CPU, make_stage([]), FAST)
+    baked = bake_texture(Texels(uv_mesh, 512, CPU), views, masks, make_stage([]), FAST)
     fitted = colors_off(baked.base_color, uv_mesh, stripes(mesh))
     print("log light off, projected and fitted:", plain, fitted)
     assert fitted < 0.08 and fitted < 0.5 * plain
@@ -155,7 +155,7 @@ def test_highlights_stay_out_of_the_texture():
 def test_a_light_that_stands_still_is_no_flash(lamp):
     mesh = ball(3)
     views, masks = lit_views(mesh, lamp)
-    assert not bake_texture(one_chart_a_face(mesh), views, masks, 256, CPU, make_stage([]), FAST).light.moves
+    assert not bake_texture(Texels(one_chart_a_face(mesh), 256, CPU), views, masks, make_stage([]), FAST).light.moves
 
 
 def test_few_views_do_not_tell_a_flash_from_the_surface():
@@ -306,7 +306,8 @@ def shown_in_flash(views: ViewSet, masks: tuple[Mask, ...]) -> tuple[float, floa
     judges = judges_of(views, masks, left_out)
     kept = [each for each in range(len(masks)) if each not in left_out]
     rest, their_masks = ViewSet(tuple(views.views[each] for each in kept)), tuple(masks[each] for each in kept)
-    plain, fitted = (bake_texture(uv_mesh, rest, their_masks, 512, CPU, make_stage([]), fit) for fit in (None, FAST))
+    texels = Texels(uv_mesh, 512, CPU)
+    plain, fitted = (bake_texture(texels, rest, their_masks, make_stage([]), fit) for fit in (None, FAST))
 
     def score(baked, light) -> float:
         return score_texture(TexturedMesh(uv_mesh.mesh, uv_mesh.corner_uvs, baked.base_color), judges, CPU,

@@ -9,7 +9,9 @@ import cv2
 import numpy as np
 import torch
 
-from ....bridge.errors import BadSettings, BadWeights
+from ....bridge.errors import BadSettings, BadWeights, OutOfMemory
+from ..memory import free_bytes, is_out_of_memory
+from ..spec import require_memory
 from .catalogue import Cutter
 
 _INSTALL = "Install the package onnxruntime there, or choose another way to find the background."
@@ -24,7 +26,8 @@ def cut_with(cutter: Cutter, path: Path, image: np.ndarray) -> np.ndarray:
     """Where the object is: (H, W) float32 in [0, 1].
 
     path: of the network's file. image: (H, W, 3) uint8 sRGB. Computes on the CPU, with as many threads as torch has.
-    Raises BadSettings (onnxruntime is not installed), BadWeights (the file is damaged, or another network).
+    Raises BadSettings (onnxruntime is not installed), OutOfMemory (too little is free, or it ran out), BadWeights (the
+    file is damaged, or another network).
     Source: U2-Net (Qin et al. 2020), IS-Net (Qin et al. 2022), BiRefNet (Zheng et al. 2024).
     """
     session = _open(cutter, path)
@@ -35,8 +38,8 @@ def cut_with(cutter: Cutter, path: Path, image: np.ndarray) -> np.ndarray:
 
     try:
         answer = np.asarray(session.run(None, {inputs[0].name: prepare(cutter, image)})[0], np.float32)
-    except (state.InvalidArgument, state.Fail, state.RuntimeException, state.NotImplemented) as error:
-        raise _another(cutter, path) from error
+    except (state.InvalidArgument, state.Fail, state.RuntimeException, state.NotImplemented, MemoryError) as error:
+        raise (_ran_out(cutter) if is_out_of_memory(error) else _another(cutter, path)) from error
     if answer.ndim < 2 or min(answer.shape[-2:]) < 2:
         raise _another(cutter, path)
     found = answer.reshape(-1, *answer.shape[-2:])[0]
@@ -63,6 +66,7 @@ def prepare(cutter: Cutter, image: np.ndarray) -> np.ndarray:
 def _open(cutter: Cutter, path: Path) -> Any:
     if not has_runtime():
         raise BadSettings(f"{cutter.spec.title} needs onnxruntime, which is not in the engine's environment.", _INSTALL)
+    require_memory(cutter.spec, "cpu", free_bytes("cpu"))
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state  # pyright: ignore[reportAttributeAccessIssue]
 
@@ -72,9 +76,16 @@ def _open(cutter: Cutter, path: Path) -> Any:
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except (state.InvalidProtobuf, state.InvalidGraph, state.InvalidArgument, state.NoSuchFile, state.NoModel,
-            state.Fail, state.RuntimeException, state.NotImplemented) as error:
+            state.Fail, state.RuntimeException, state.NotImplemented, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise _ran_out(cutter) from error
         raise BadWeights(f"{path.name} of {cutter.spec.title} is damaged, or no network at all.",
                          f"Remove it with `models remove {cutter.spec.name}`, then fetch it again.") from error
+
+
+def _ran_out(cutter: Cutter) -> OutOfMemory:
+    return OutOfMemory(f"{cutter.spec.title} ran out of memory on this computer.",
+                       "Close other programs, or choose a smaller network or another way to find the background.")
 
 
 def _another(cutter: Cutter, path: Path) -> BadWeights:

@@ -16,6 +16,7 @@ from skimage.measure import marching_cubes
 
 from ....bridge.errors import BadMasks
 from ...pipeline.fill import pad_with_nearest
+from ...pipeline.images import OPAQUE
 from ...pipeline.silhouettes import signed_distance_px
 from ...pipeline.types import Mesh
 
@@ -23,7 +24,6 @@ PUFF = 3.0          # between 4 (discs become balls) and 2 (bars become round ro
 _MARGIN = 3         # cells around the object
 _LEAST_PX = 8       # of the outline's longer side: less is no picture of anything
 _LEAST_SHARE = 0.05  # of a cell, between its centre and the outline: nearer makes the equations stiff
-_OPAQUE = 250
 
 
 @dataclass(frozen=True)
@@ -114,13 +114,8 @@ def surface_between(squared: np.ndarray, frame: Frame) -> tuple[Mesh, float]:
     squared: as `inflate` makes it. The mesh is in Blender's world: front -Y, up Z, lowest point at z = 0, its longer
     side one unit, x = 0 and y = 0 in the middle of the object.
     """
-    half = int(np.ceil(np.sqrt(max(float(squared.max()), 1.0)))) + 2
-    level = np.arange(-half, half + 1, dtype=np.float32)
-    thick = np.sqrt(np.maximum(squared, 0)).astype(np.float32)
-    # as a difference of lengths it is straight along y, where the lattice would make stairs of squares
-    values = (squared.astype(np.float32)[:, :, None] - level**2) / (thick[:, :, None] + np.abs(level) + 1)
-    vertices, faces, _, _ = marching_cubes(values, 0.0, gradient_direction="ascent", allow_degenerate=False)
-    column, row, depth = vertices[:, 1], vertices[:, 0], vertices[:, 2] - half
+    vertices, faces = _front_and_back(*_behind_middle(squared.astype(np.float32)))
+    row, column, depth = vertices.T
     unit = frame.cell_px / frame.units_px
     x = (column + 0.5) * unit + (frame.origin_px[0] - frame.centre_px[0]) / frame.units_px
     z = (frame.centre_px[1] - frame.origin_px[1]) / frame.units_px - (row + 0.5) * unit
@@ -130,13 +125,32 @@ def surface_between(squared: np.ndarray, frame: Frame) -> tuple[Mesh, float]:
     return Mesh(places, np.ascontiguousarray(faces[:, ::-1], np.int32)), lift
 
 
+def _behind_middle(squared: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The half of the surface at and behind the plane in its middle, open there: vertices (V, 3) float32 in cells (row,
+    column, depth from 0 on), faces (F, 3). At the finest setting a lattice of the whole takes a gigabyte."""
+    level = np.arange(int(np.ceil(np.sqrt(max(float(squared.max()), 1.0)))) + 3, dtype=np.float32)
+    values = np.empty((*squared.shape, len(level)), np.float32)
+    for row, own in zip(values, squared[:, :, None]):
+        # as a difference of lengths it is straight along y, where the lattice would make stairs of squares
+        np.divide(own - level**2, np.sqrt(np.maximum(own, 0)) + level + 1, out=row)
+    return marching_cubes(values, 0.0, gradient_direction="ascent", allow_degenerate=False)[:2]
+
+
+def _front_and_back(vertices: np.ndarray, faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A half of the surface and its mirror image, which share the vertices at depth 0."""
+    behind = vertices[:, 2] > 0
+    front = np.where(behind, len(vertices) + np.cumsum(behind) - 1, np.arange(len(vertices)))
+    mirrored = vertices[behind] * np.array([1, 1, -1], np.float32)
+    return np.concatenate([vertices, mirrored]), np.concatenate([faces, front[faces[:, ::-1]]])
+
+
 def without_rim(image: np.ndarray) -> np.ndarray:
     """(H, W, 3) uint8: the object's colours, carried outwards from where nothing of the background is mixed in.
 
     image: (H, W, 4) uint8, straight alpha.
     """
     alpha = np.pad(image[:, :, 3], 1)
-    for sure in ((cv2.erode(alpha, np.ones((3, 3), np.uint8)) >= _OPAQUE), alpha >= _OPAQUE, alpha > 127):
+    for sure in ((cv2.erode(alpha, np.ones((3, 3), np.uint8)) >= OPAQUE), alpha >= OPAQUE, alpha > 127):
         if sure.any():
             return pad_with_nearest(np.ascontiguousarray(image[:, :, :3]), np.ascontiguousarray(sure[1:-1, 1:-1]))
     return np.ascontiguousarray(image[:, :, :3])

@@ -36,7 +36,7 @@ class Silhouette:
 
     spec = ModelSpec(
         name="silhouette", title="Silhouette (a rough base)", licence="GPL-3.0-or-later",
-        licence_url="https://www.gnu.org/licenses/gpl-3.0.html", commercial_use=True, ram_bytes=500_000_000,
+        licence_url="https://www.gnu.org/licenses/gpl-3.0.html", commercial_use=True, ram_bytes=700_000_000,
         vram_bytes=0, files=(), stages=STAGES, settings=SilhouetteSettings, floats=False,
         note="The shape is the outline, inflated: a rough base for sculpting or refine, the same in front and behind.")
 
@@ -69,22 +69,18 @@ def outline_camera(width: int, height: int, frame: Frame, lift: float) -> Camera
 
     width, height: of the picture, pixels. lift: height of the object's middle over the ground, world units.
     """
-    import numpy as np
-
     from ...pipeline.types import Camera
 
     distance = 0.5 / FILLS / math.tan(math.radians(FOV_DEG) / 2)
-    pose = np.array([[1, 0, 0, 0], [0, 0, 1, -distance], [0, -1, 0, lift], [0, 0, 0, 1]], np.float64)
-    focal_px = distance * frame.units_px
-    return Camera(width, height, focal_px, focal_px, frame.centre_px[0], frame.centre_px[1], pose)
+    return Camera.facing_front(width, height, distance * frame.units_px, *frame.centre_px, distance, lift)
 
 
 def _colors_from(image: np.ndarray, camera: Camera) -> Callable[[np.ndarray], np.ndarray]:
     """The picture on the front, and its mirror image on the back."""
-    import cv2
     import numpy as np
 
     from ...pipeline.cameras import project
+    from ...pipeline.lookup import read_pixels
     from .inflate import without_rim
 
     colors = without_rim(image)
@@ -92,13 +88,9 @@ def _colors_from(image: np.ndarray, camera: Camera) -> Callable[[np.ndarray], np
     def color_at(points: np.ndarray) -> np.ndarray:
         front = np.asarray(points, np.float64) * (1, -1, 1)
         front[:, 1] = -np.abs(front[:, 1])
-        pixels = (project(camera, front)[0] - 0.5).astype(np.float32)     # OpenCV counts from pixel centres
-        rows = [cv2.remap(colors, part[:, None, 0], part[:, None, 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                for part in np.array_split(pixels, len(pixels) // _ROWS + 1)]
-        return np.concatenate(rows).reshape(-1, 3).astype(np.float32) / 255
+        return read_pixels(colors, *project(camera, front)[0].T).astype(np.float32) / 255
 
     return color_at
 
 
-_ROWS = 30_000      # cv2.remap takes fewer than 32768
 MODEL = Silhouette()

@@ -67,6 +67,5 @@ def picture_camera(image: np.ndarray, conditioned: Conditioned, lift: float) -> 
     height, width = image.shape[:2]
     square = len(conditioned.picture)
     focal_px = 0.5 * square / math.tan(math.radians(FOV_DEG) / 2)
-    world_from_camera = np.array([[1, 0, 0, 0], [0, 0, 1, -DISTANCE], [0, -1, 0, lift], [0, 0, 0, 1]], np.float64)
-    return Camera(width, height, focal_px, focal_px, conditioned.left + square / 2, conditioned.top + square / 2,
-                  world_from_camera)
+    return Camera.facing_front(width, height, focal_px, conditioned.left + square / 2, conditioned.top + square / 2,
+                               DISTANCE, lift)
