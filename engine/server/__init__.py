@@ -1,7 +1,7 @@
 """`serve`: one engine on one data folder, from lock to last word.
 
 frontend.py  the ctl socket and the loop that owns all state      supervisor.py  slots, deaths, cancels, silence
-blobdesk.py  the blob socket, its own thread                      process.py     one worker as a child process
+blobdesk.py  the blob socket, its own thread                      process.py     child processes
 jobs.py      the table of jobs (sqlite)                           link.py, workerlink.py  how workers are talked to
 models.py    models and their weights, by child processes
 blobs.py     the content-addressed store                          zap.py, sockets.py, mailbox.py, datalock.py  tools
@@ -41,7 +41,7 @@ from .datalock import DataLock
 from .frontend import Frontend
 from .jobs import JobTable
 from .link import WorkerLink
-from .process import default_worker_command
+from .process import engine_command
 from .sockets import BLOB_LANE, CTL_LANE, LANES, bind_router, endpoint_of
 from .supervisor import Supervisor
 from .zap import Doorman, make_keys
@@ -100,7 +100,7 @@ def serve(settings: ServeSettings, data: Path, connection: Path, worker_command:
         stack.callback(lock.release)
         stack.callback(_start_logging(data, settings))
         try:
-            _serve_locked(settings, data, connection, tuple(worker_command or default_worker_command()),
+            _serve_locked(settings, data, connection, tuple(worker_command or engine_command("worker")),
                           stop_with_stdin, stack)
         except OSError as error:
             raise EngineFailed(f"The engine cannot use {error.filename or data} ({error.strerror or error}).",
