@@ -159,7 +159,8 @@ def _generate_from_image(arguments: argparse.Namespace, stop: Stop) -> int:
     from .models.shelf import open_shelf
     from .pipeline.generate_image import generate_from_image, image_stages
 
-    shelf = open_shelf(arguments.models_folder)
+    folder = arguments.models_folder
+    shelf = open_shelf(None if folder is None else folder.expanduser())
     device, _ = found_device(arguments)
     choice = shelf.choose(settings.model, device)
     return run_and_write(arguments, stop, Job("image", image_stages(choice.model.spec), outputs, lambda run, device:
@@ -236,6 +237,8 @@ def run_and_write(arguments: argparse.Namespace, stop: Stop, job: Job) -> int:
 def check_keeps_input(arguments: argparse.Namespace, outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raises BadOutput when a file to write (with what goes beside an .obj, or into the turntable's folder) is one of
     the pictures, cameras or the mesh that is read."""
+    from .pipeline.export import files_beside
+
     inputs = list(inputs)
     if arguments.turntable is not None:
         from .pipeline.turntable import check_turntable
@@ -243,8 +246,7 @@ def check_keeps_input(arguments: argparse.Namespace, outputs: Iterable[Path], in
         check_turntable(arguments.turntable, inputs)
     kept = {path.resolve() for path in inputs}
     for path in outputs:
-        made = [path, *(path.with_suffix(end) for end in (".mtl", ".png") if path.suffix.lower() == ".obj")]
-        lost = next((file for file in made if file.resolve() in kept), None)
+        lost = next((file for file in (path, *files_beside(path)) if file.resolve() in kept), None)
         if lost is not None:
             raise BadOutput(f"Writing {path} would overwrite {lost}, which is read.",
                             "Choose another name or place.")
