@@ -127,7 +127,7 @@ class RunLink:
 
 
 class WorkerSocket:
-    """Hears Start and Abort; sends what the job says, at bounded rates."""
+    """Hears Start, Abort and Settle; sends what the job says, at bounded rates."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self._thread = threading.Thread(target=self._speak, name="engine link", daemon=True)
@@ -233,8 +233,9 @@ class WorkerSocket:
                 self._jobs.put(message)
             elif isinstance(message, Abort | Settle):
                 self._early.append(message)
-                if self._run is not None:
-                    _tell(self._run, message)
+                run = self._run     # end() may set it to None meanwhile
+                if run is not None:
+                    _tell(run, message)
 
     def _send_progress(self, socket: zmq.Socket[bytes], run: RunLink) -> None:
         progress = run.take_progress()

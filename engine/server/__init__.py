@@ -65,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="storage for inputs and results, GiB (default: %(default)g)")
     parser.add_argument("--device", action="append", default=None, metavar="auto|cpu|cuda:0",
                         help="one worker for each (default: auto); may be given several times")
+    parser.add_argument("--models-folder", type=Path, default=None, metavar="DIR",
+                        help="where weights are kept (default: where `models` keeps them)")
     parser.add_argument("--stop-with-stdin", action="store_true", help="end when standard input closes")
 
 
@@ -77,7 +79,8 @@ def _positive(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """`serve` from the command line. 0: ended as asked; 1: could not start, and the log and stderr say why."""
-    settings = ServeSettings(devices=tuple(args.device or ("auto",)), quota_bytes=int(args.quota_gb * _GIB))
+    settings = ServeSettings(devices=tuple(args.device or ("auto",)), quota_bytes=int(args.quota_gb * _GIB),
+                             models_folder=str(args.models_folder.expanduser()) if args.models_folder else "")
     try:
         serve(settings, args.data or default_data_folder(), args.connection or default_connection_path(),
               stop_with_stdin=args.stop_with_stdin)

@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+import zmq
 from engines import Peer, events_until, greet, until
 from lying_server import serving
 
@@ -16,6 +17,13 @@ from slipcast.bridge.errors import BadSettings, Conflict, UnknownJob
 from slipcast.bridge.events import ModelMoved, ModelsListed, ModelTurnedDown
 from slipcast.bridge.messages import Error, Ping, Pong
 from slipcast.bridge.model_messages import FetchModel, Models
+from slipcast.engine import __main__ as command_line
+from slipcast.engine import modelcommands, worker
+from slipcast.engine.models.registry import find_models
+from slipcast.engine.server.link import WorkerLink
+from slipcast.engine.server.sockets import LANES
+from slipcast.engine.server.zap import Doorman, make_keys
+from slipcast.engine.settings import ServeSettings
 
 CONTENT = hashlib.shake_256(b"weights").digest(3_000_000)
 PLUGIN = f"""
@@ -291,15 +299,15 @@ class Endless:
 class Strange:
     size: object = knob(object(), "How large it is", label="Size")
 
-def odd(name, **facts):
-    model = Toy(name, True)
+def odd(called, **facts):
+    model = Toy(called, True)
     model.spec = dataclasses.replace(model.spec, **facts)
     return model
 
 ENDLESS, STRANGE, BARE = odd("endless", settings=Endless), odd("strange", settings=Strange), odd("bare", settings=int)
-HEAVY, EMPTY = odd("heavy", ram_bytes="much"), odd("empty", files=(None,))
+HEAVY, EMPTY, NAMELESS = odd("heavy", ram_bytes="much"), odd("empty", files=(None,)), odd("nobody", name=None)
 """
-ODD_NAMES = ("endless", "strange", "bare", "heavy", "empty")
+ODD_NAMES = ("endless", "strange", "bare", "heavy", "empty", "nameless")
 
 
 def is_alive(engine) -> bool:
@@ -378,3 +386,33 @@ def test_removing_what_is_not_there_is_done_so_that_it_may_be_asked_twice(client
     for _ in range(2):
         client.remove_model("toy")
         assert ended(client)[0].state == "done"
+
+
+# --- where weights are kept, and commands that end early ------------------------------------------------------------
+def test_workers_look_for_weights_where_the_engine_keeps_them(tmp_path):
+    spec = find_models().get("triposr").spec
+    context = zmq.Context(LANES)
+    doorman = Doorman(context)
+    doorman.start()
+    link = WorkerLink(context, doorman, make_keys(), ServeSettings(models_folder=str(tmp_path)), "log")
+    runner = worker._real_runner(link.config(make_keys(), "cpu"))
+    link.socket.close()
+    context.term()
+    assert runner.keywords["shelf"].store.path(spec, spec.files[0]).is_relative_to(tmp_path)
+
+
+def test_serve_is_told_where_weights_are_kept(monkeypatch, tmp_path):
+    told = []
+    monkeypatch.setattr("slipcast.engine.server.serve", lambda settings, *_, **__: told.append(settings.models_folder))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert command_line.main(["serve", "--models-folder", "~/weights"]) == command_line.main(["serve"]) == 0
+    assert told == [str(tmp_path / "weights"), ""]
+
+
+def test_ctrl_c_while_plug_ins_are_imported_ends_in_one_line(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(modelcommands, "find_models", interrupted)
+    assert command_line.main(["models", "list"]) == 130
+    assert capsys.readouterr().err.startswith("slipcast: Stopped")
