@@ -42,10 +42,10 @@ def find_device(wanted: str, threads: int) -> tuple[str, str]:
     """(device for the pipeline, what a person calls it). The device has run a real kernel by then.
 
     wanted: "auto" (a GPU that works, else the CPU), "cpu", "cuda" or "cuda:<n>". threads: CPU threads of this process.
-    Raises EngineFailed when the wanted device does not work or PyTorch is not there.
+    Raises BadSettings when that is no device, EngineFailed when it does not work or PyTorch is not there.
     """
     if not _DEVICE.fullmatch(wanted):
-        raise EngineFailed(f"There is no device called {wanted!r}.", "Use auto, cpu, or cuda:0.")
+        raise BadSettings(f"There is no device called {wanted!r}.", "Use auto, cpu, or cuda:0.")
     try:
         import torch
     except (ImportError, OSError) as error:

@@ -58,9 +58,6 @@ class PreviewState(NamedTuple):
     seconds_left: float | None = None
 
 
-NOT_COUNTED = PreviewState()
-
-
 class _Waiting(NamedTuple):
     stage: str
     pack: Callable[[], Buffers]
@@ -105,7 +102,7 @@ class RunLink:
             self.stage, self.is_urgent = progress.stage, True
             self._wake()
 
-    def preview(self, pack: Callable[[], Buffers], state: PreviewState = NOT_COUNTED) -> None:
+    def preview(self, pack: Callable[[], Buffers], state: PreviewState) -> None:
         """Newest wins until it is sent; `pack` is called, on another thread, only for one that is.
 
         pack: positions f4 (V, 3) world, faces i4 (F, 3), and if there are colours u1 (V, 3) sRGB.
