@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .codec import Envelope
-from .errors import BadHeader, BridgeError, Cancelled, TimedOut, UnknownJob, error_from_code
+from .errors import BridgeError, Cancelled, TimedOut, UnknownJob, error_from_code
 from .events import EngineChanged, Failed, JobChanged, JobsListed, Previewed, Progressed, TurnedDown
 from .fetching import Fetcher
 from .messages import (
@@ -32,7 +32,7 @@ from .messages import (
     Welcome,
 )
 from .modeltalk import ModelTalk
-from .post import Answer, Post
+from .post import Answer, Post, error_of
 from .sending import Order, Sender
 
 log = logging.getLogger(__name__)
@@ -181,25 +181,23 @@ class Conversation:
         if isinstance(answer, JobInfo):
             self._take_info(answer)
             return
-        error = answer if isinstance(answer, BridgeError) else _unexpected(answer)
         if ends_job:
             self._followed.pop(job, None)
-            self._post.emit(Failed(job, error))
+            self._post.emit(Failed(job, error_of(answer)))
         else:
-            self._post.emit(TurnedDown(job, error))
+            self._post.emit(TurnedDown(job, error_of(answer)))
 
     def _on_wanted(self, answer: Answer, job: str, names: tuple[str, ...]) -> None:
         if isinstance(answer, JobInfo):
             self._fetcher.start(answer, names)
         else:
-            self._post.emit(TurnedDown(job, answer if isinstance(answer, BridgeError) else _unexpected(answer)))
+            self._post.emit(TurnedDown(job, error_of(answer)))
 
     def _on_list(self, answer: Answer, job: str) -> None:
         if isinstance(answer, JobList):
             self._post.emit(JobsListed(answer))
         else:
-            error = answer if isinstance(answer, BridgeError) else _unexpected(answer)
-            self._post.emit(TurnedDown(job, error))
+            self._post.emit(TurnedDown(job, error_of(answer)))
 
     def _take_info(self, info: JobInfo) -> None:
         """Newest per job wins. The end of a followed job ends in Failed, or in a fetch."""
@@ -238,7 +236,3 @@ def _error_of(info: JobInfo) -> BridgeError:
     if info.error is None:
         return BridgeError("The job failed without saying why.", "Look into the engine's log.")
     return error_from_code(info.error.code, info.error.message, info.error.hint)
-
-
-def _unexpected(answer: Any) -> BridgeError:
-    return BadHeader(f"The engine answered with {type(answer).__name__}, which is no answer to this.")

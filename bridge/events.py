@@ -134,7 +134,10 @@ class Result:
     Method "views": vertices f4 (V, 3), faces i4 (F, 3), corner_uvs f4 (F, 3, 2), base_color image/png,
     normal_map image/png where simplifying took relief away (tangent space, green along +v, linear),
     cameras application/json: [{name, width, height, fx, fy, cx, cy,
-    world_from_camera: 4 rows of 4 (OpenCV axes)}, ...]. Method "image": these, mask image/png and cutout image/png.
+    world_from_camera: 4 rows of 4 (OpenCV axes)}, ...], masks application/zip (what was taken for the object in each
+    view). Methods "refine" and "bake": these. Method "image": these but masks, and mask image/png and cutout image/png.
+    With the setting turntable also turntable_000 to turntable_029 image/png, and turntable_mp4 video/mp4 where a film
+    could be encoded. All methods: thumbnail and input_thumbnail image/png, where they could be made.
     """
 
     info: JobInfo

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,11 @@ def list_pictures(folder: Path) -> list[str]:
 def painted_label(picture: str) -> str:
     """What the mask that a person has painted for a picture is called in its view folder: a relative path that stays
     within it. picture: as the cameras call it."""
-    parts = [part for part in picture.replace("\\", "/").split("/") if part not in ("", ".", "..") and ":" not in part]
-    return "/".join([PAINTED_FOLDER, *parts]) + ".png"
+    parts = [part for part in picture.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    if parts and re.fullmatch("[A-Za-z]:", parts[0]):
+        del parts[0]    # a drive
+    # Windows has no ":" in names; what it becomes is unlikely to be the name of another picture.
+    return "/".join([PAINTED_FOLDER, *(part.replace(":", "%3A") for part in parts)]) + ".png"
 
 
 def find_view_folders(folder: Path) -> list[Path]:

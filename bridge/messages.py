@@ -165,7 +165,8 @@ class Cancel:
 @dataclass(frozen=True)
 class FinishEarly:
     """The mesh is good enough: the running attempt of this job shall better it no more, but texture it and end as
-    usual. Reply at once: JobInfo, as the job is now. A job that does not run is left as it is."""
+    usual; the fit of the texture to its views is cut short, too. Reply at once: JobInfo, as the job is now. A job that
+    does not run is left as it is."""
 
     job: str
 

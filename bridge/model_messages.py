@@ -21,7 +21,8 @@ class FetchModel:
 
     mirror: "https://host[/path]" in place of the author's host; offline: no network may be used; accept_licence: the
     person has read a licence that forbids commercial use. Reply: ModelProgress; the one under way, if it is this one.
-    Error(bad_settings: no such model, or its licence is not accepted; conflict: another task is under way).
+    Error(bad_settings: its licence is not accepted; conflict: another task is under way; internal: no process can be
+    started). What is found out later, as that there is no such model, is ModelProgress in state failed.
     """
 
     model: str
@@ -40,7 +41,7 @@ class VerifyModel:
 
 @dataclass(frozen=True)
 class RemoveModel:
-    """Delete the weights of a model, parts too. Reply: like FetchModel."""
+    """Delete the weights of a model, parts too. Reply: like FetchModel; done also when there was nothing."""
 
     model: str
 
@@ -59,9 +60,9 @@ class ModelInfo:
     """What a person should know of a model before it is fetched. bytes: of the download; ram, vram: needed on the CPU
     or on a GPU; note: of its results. kind: "shape" (makes meshes) or "cutout" (tells an object from its background).
 
-    installed: all files are here and were right when they came. damaged: one has another size. bytes_there: parts too.
-    verified: compared with what was published since the engine started. settings: knobs as plain values: name, type,
-    default, tip, label, low, high, choices, unit.
+    installed: all files are here, by their sizes. damaged: one has another size. bytes_there: parts too. verified:
+    their bytes were compared with what was published, since the engine started. settings: knobs as plain values: name,
+    type, default, tip, label, low, high, choices, unit.
     """
 
     name: str

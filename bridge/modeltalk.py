@@ -4,10 +4,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .errors import BadHeader, BridgeError
 from .events import ModelMoved, ModelsListed, ModelTurnedDown
 from .model_messages import ModelList, ModelProgress, Models
-from .post import Answer, Post
+from .post import Answer, Post, error_of
 
 
 class ModelTalk:
@@ -33,15 +32,12 @@ class ModelTalk:
         if self._listening:
             self.list()
 
-    def on_message(self, message: Any) -> bool:
-        """News; False when it is about something else."""
+    def on_message(self, message: Any) -> None:
+        """News; what is about something else is left alone."""
         if isinstance(message, ModelList):
             self._post.emit(ModelsListed(message))
         elif isinstance(message, ModelProgress):
             self._take(message)
-        else:
-            return False
-        return True
 
     def _take(self, progress: ModelProgress) -> None:
         if progress.seq > self._newest.get(progress.model, -1):
@@ -52,16 +48,10 @@ class ModelTalk:
         if isinstance(answer, ModelList):
             self._post.emit(ModelsListed(answer))
         else:
-            self._post.emit(ModelTurnedDown("", _as_error(answer)))
+            self._post.emit(ModelTurnedDown("", error_of(answer)))
 
     def _on_task_answer(self, answer: Answer, model: str) -> None:
         if isinstance(answer, ModelProgress):
             self._take(answer)
         else:
-            self._post.emit(ModelTurnedDown(model, _as_error(answer)))
-
-
-def _as_error(answer: Answer) -> BridgeError:
-    if isinstance(answer, BridgeError):
-        return answer
-    return BadHeader(f"The engine answered with {type(answer).__name__}, which is no answer to this.")
+            self._post.emit(ModelTurnedDown(model, error_of(answer)))

@@ -8,10 +8,18 @@ from typing import Any
 
 from .arrays import Bytes
 from .errands import Errands
+from .errors import BadHeader, BridgeError
 from .events import Event
 from .messages import Limits
 
 Answer = Any    # a message of messages.py, or the BridgeError that came instead
+
+
+def error_of(answer: Answer) -> BridgeError:
+    """What came instead of the answer: the error itself, or BadHeader when it is a message of another kind."""
+    if isinstance(answer, BridgeError):
+        return answer
+    return BadHeader(f"The engine answered with {type(answer).__name__}, which is no answer to this.")
 
 
 @dataclass

@@ -9,7 +9,7 @@ from typing import Any
 from .errors import BadFrame, BadHeader, BridgeError, Cancelled, EngineGone, TimedOut, TooLarge, error_from_code
 from .events import Failed, Uploading
 from .messages import Chunk, Credit, Error, InputRef, JobInfo, Limits, NeedBlobs, PutReady, Stop, Stored, Submit
-from .post import Answer, Post
+from .post import Answer, Post, error_of
 from .transfers import Source, Upload, changed_on_the_way, hash_source, read_part
 
 _MAX_ROUNDS = 5            # how often the engine may ask for the blobs of one job
@@ -139,7 +139,7 @@ class Sender:
         elif isinstance(answer, NeedBlobs):
             self._upload(sending, answer)
         else:
-            self._fail(job, BadHeader(f"The engine answered a submission with {type(answer).__name__}."))
+            self._fail(job, error_of(answer))
 
     def _upload(self, sending: _Sending, need: NeedBlobs) -> None:
         assert sending.submit is not None

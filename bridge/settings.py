@@ -31,31 +31,58 @@ def _knob(default: Any, tip: str, **limits: Any) -> Any:
     return field(default=default, metadata={"tip": tip, **limits})
 
 
+# --- knobs that several methods have ---------------------------------------------------------------------------------
+def _quality(tip: str = "How much time to spend: draft for a first look, high for the final mesh") -> Any:
+    return _knob("normal", tip, label="Quality", choices=QUALITIES)
+
+
+def _face_budget(more: str = "") -> Any:
+    return _knob(20_000, f"Largest number of triangles in the result{more}",
+                 label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
+
+
+def _texture_px(default: int = 2048) -> Any:
+    return _knob(default, "Width and height of the base colour texture",
+                 label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
+
+
+def _normal_map() -> Any:
+    return _knob(True, "Where simplifying took relief away, keep it as a normal map", label="Normal Map")
+
+
+def _even_light() -> Any:
+    return _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
+                 label="Even Light")
+
+
+def _seed() -> Any:
+    return _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
+
+
+def _turntable() -> Any:
+    return _knob(False, "Also make a turn around the result: 30 pictures and a film, shown by Reveal Files",
+                 label="Turntable")
+
+
+# --- the methods -----------------------------------------------------------------------------------------------------
 @dataclass(frozen=True)
 class ViewsSettings:
     """Method "views": a mesh from a few views with known cameras."""
 
-    quality: str = _knob("normal", "How much time to spend: draft for a first look, high for the final mesh",
-                         label="Quality", choices=QUALITIES)
-    face_budget: int = _knob(20_000, "Largest number of triangles in the result",
-                             label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
-    texture_px: int = _knob(2048, "Width and height of the base colour texture",
-                            label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
-    normal_map: bool = _knob(True, "Where simplifying took relief away, keep it as a normal map",
-                             label="Normal Map")
-    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
-                             label="Even Light")
-    seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
-    turntable: bool = _knob(False, "Also make a turn around the result: 30 pictures and a film, shown by Reveal Files",
-                            label="Turntable")
+    quality: str = _quality()
+    face_budget: int = _face_budget()
+    texture_px: int = _texture_px()
+    normal_map: bool = _normal_map()
+    even_light: bool = _even_light()
+    seed: int = _seed()
+    turntable: bool = _turntable()
 
 
 @dataclass(frozen=True)
 class RefineMeshSettings:
     """Method "refine": a mesh that there is, fitted to its views."""
 
-    quality: str = _knob("normal", "How much time to spend: draft for a first look, high for the final mesh",
-                         label="Quality", choices=QUALITIES)
+    quality: str = _quality()
     keep_topology: bool = _knob(False, "Keep faces, vertices and texture coordinates; only positions change",
                                 label="Keep Topology")
     iterations: int = _knob(0, "Steps of the optimisation, all levels together; 0: as many as the quality says",
@@ -66,27 +93,20 @@ class RefineMeshSettings:
                           label="Symmetry", choices=("none", "x", "y", "z"))
     weights: str = _knob("", "Attribute of the vertices that says what may move: 0 locks, 1 is free",
                          label="Weights", longest=NAME_CHARS, unit="attr")
-    face_budget: int = _knob(20_000, "Largest number of triangles in the result, where the topology is not kept",
-                             label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
-    texture_px: int = _knob(2048, "Width and height of the base colour texture",
-                            label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
-    normal_map: bool = _knob(True, "Where simplifying took relief away, keep it as a normal map",
-                             label="Normal Map")
-    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
-                             label="Even Light")
-    seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
+    face_budget: int = _face_budget(", where the topology is not kept")
+    texture_px: int = _texture_px()
+    normal_map: bool = _normal_map()
+    even_light: bool = _even_light()
+    seed: int = _seed()
 
 
 @dataclass(frozen=True)
 class BakeSettings:
     """Method "bake": the colours of views on a mesh that there is, at its own texture coordinates. Its shape stays."""
 
-    quality: str = _knob("normal", "How large the views are worked on: draft for a first look, high for the final mesh",
-                         label="Quality", choices=QUALITIES)
-    texture_px: int = _knob(2048, "Width and height of the base colour texture",
-                            label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
-    even_light: bool = _knob(True, "Take a light that moves with the camera, as a flash does, out of the texture",
-                             label="Even Light")
+    quality: str = _quality("How large the views are worked on: draft for a first look, high for the final mesh")
+    texture_px: int = _texture_px()
+    even_light: bool = _even_light()
 
 
 @dataclass(frozen=True)
@@ -108,13 +128,10 @@ class ImageSettings:
                                 label="Keep Floaters")
     project_image: bool = _knob(True, "Paint what the picture shows onto the model's own colours",
                                 label="Project Image")
-    face_budget: int = _knob(20_000, "Largest number of triangles in the result",
-                             label="Face Budget", low=MIN_FACES, high=MAX_FACES, unit="faces")
-    texture_px: int = _knob(1024, "Width and height of the base colour texture",
-                            label="Texture Size", choices=TEXTURE_SIZES_PX, unit="px")
-    seed: int = _knob(0, "Same seed, same input, same device: same mesh", label="Seed", low=0, high=2**31 - 1)
-    turntable: bool = _knob(False, "Also make a turn around the result: 30 pictures and a film, shown by Reveal Files",
-                            label="Turntable")
+    face_budget: int = _face_budget()
+    texture_px: int = _texture_px(1024)
+    seed: int = _seed()
+    turntable: bool = _turntable()
     model_settings: str = _knob("", "What else may be chosen of the model, as JSON: {\"precision\": \"bf16\"}",
                                 label="Model Settings", longest=MODEL_SETTINGS_CHARS, unit="json")
 

@@ -3,7 +3,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+_HELP = {
+    "serve": "do jobs for Blender and other clients",
+    "generate": "make a textured mesh from a folder of views, here and now",
+    "refine": "fit a mesh that there is to a folder of views, here and now",
+    "bake": "paint a mesh that there is from a folder of views, here and now",
+    "models": "single-image models: list them, fetch, verify, remove their weights",
+    "jobs": "what was made before: list, show, export, run again, delete",
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -11,64 +20,41 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Returns the exit code: 0 done, 1 failed, 2 bad usage or input, 130 stopped with Ctrl-C.
     """
-    from .bakecommand import add_bake_arguments
-    from .commands import add_generate_arguments
-    from .refinecommand import add_refine_arguments
-
     argv = sys.argv[1:] if argv is None else argv
     parser = argparse.ArgumentParser(prog="slipcast.engine", description="The compute engine of Slipcast.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="serve|generate|refine|bake|models|jobs")
-    serve = commands.add_parser("serve", help="do jobs for Blender and other clients")
-    generate = commands.add_parser("generate", help="make a textured mesh from a folder of views, here and now")
-    models = commands.add_parser("models", help="single-image models: list them, fetch, verify, remove their weights")
-    jobs = commands.add_parser("jobs", help="what was made before: list, show, export, run again, delete")
-    commands.add_parser("worker")   # started by serve
-    refine = commands.add_parser("refine", help="fit a mesh that there is to a folder of views, here and now")
-    bake = commands.add_parser("bake", help="paint a mesh that there is from a folder of views, here and now")
-    add_bake_arguments(bake)
-    add_generate_arguments(generate)
-    add_refine_arguments(refine)
-    wanted = argv[0] if argv else ""
-    if wanted == "serve":
-        from .server import add_arguments
-
-        add_arguments(serve)
-    if wanted == "models":
-        from .modelcommands import add_arguments as add_model_arguments
-
-        add_model_arguments(models)
-    if wanted == "jobs":
-        from .jobscommand import add_arguments as add_job_arguments
-
-        add_job_arguments(jobs)
+    commands = parser.add_subparsers(required=True, metavar="|".join(_HELP))
+    parsers = {name: commands.add_parser(name, help=text) for name, text in _HELP.items()}
+    parsers["worker"] = commands.add_parser("worker")   # started by serve
+    wanted = next((word for word in argv if word in parsers), None)
+    run = None if wanted is None else _prepare(wanted, parsers[wanted])
     arguments = parser.parse_args(argv)
-    if arguments.command == "serve":
-        from .server import run
+    assert run is not None, "the parser takes no other command"
+    return run(arguments)
 
-        return run(arguments)
-    if arguments.command == "worker":
+
+def _prepare(command: str, parser: argparse.ArgumentParser) -> Callable[[argparse.Namespace], int]:
+    """Give the command its options; returns what runs it. Of the others nothing is imported."""
+    if command == "worker":
         from .worker import main as work
 
-        return work()
-    if arguments.command == "models":
-        from .modelcommands import run as run_models
-
-        return run_models(arguments)
-    if arguments.command == "refine":
-        from .refinecommand import refine as run_refine
-
-        return run_refine(arguments)
-    if arguments.command == "bake":
-        from .bakecommand import bake as run_bake
-
-        return run_bake(arguments)
-    if arguments.command == "jobs":
-        from .jobscommand import run as run_jobs
-
-        return run_jobs(arguments)
-    from .commands import generate as run_generate
-
-    return run_generate(arguments)
+        return lambda arguments: work()
+    if command == "serve":
+        from .server import add_arguments, run
+    elif command == "models":
+        from .modelcommands import add_arguments, run
+    elif command == "jobs":
+        from .jobscommand import add_arguments, run
+    elif command == "refine":
+        from .meshcommands import add_refine_arguments as add_arguments
+        from .meshcommands import refine as run
+    elif command == "bake":
+        from .meshcommands import add_bake_arguments as add_arguments
+        from .meshcommands import bake as run
+    else:
+        from .commands import add_generate_arguments as add_arguments
+        from .commands import generate as run
+    add_arguments(parser)
+    return run
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from ..bridge.errors import BadImage, BadInput, BadOutput, BadSettings, BridgeError, Cancelled
 from ..bridge.folders import collect_view_folder
@@ -159,11 +159,12 @@ def _generate_from_image(arguments: argparse.Namespace, stop: Stop) -> int:
     from .models.shelf import open_shelf
     from .pipeline.generate_image import generate_from_image, image_stages
 
-    shelf = open_shelf(arguments.models_folder)
-    device, _ = found_device(arguments)
-    choice = shelf.choose(settings.model, device)
-    return run_and_write(arguments, stop, Job("image", image_stages(choice.model.spec), outputs, lambda run, device:
-                                              generate_from_image(files, settings, shelf, choice, run, device)))
+    folder = arguments.models_folder
+    shelf = open_shelf(None if folder is None else folder.expanduser())
+    place = found_device(arguments)
+    choice = shelf.choose(settings.model, place.device)
+    return run_and_write(arguments, stop, Job("image", image_stages(choice.model.spec), outputs, place, lambda run:
+                                              generate_from_image(files, settings, shelf, choice, run, place.device)))
 
 
 def _generate_from_views(arguments: argparse.Namespace, stop: Stop) -> int:
@@ -173,18 +174,27 @@ def _generate_from_views(arguments: argparse.Namespace, stop: Stop) -> int:
     check_keeps_input(arguments, outputs, files.values())
     from .pipeline.generate import STAGES, generate_from_views
 
-    return run_and_write(arguments, stop, Job("views", STAGES, outputs, lambda run, device:
-                                              generate_from_views(files, settings, run, device)))
+    place = found_device(arguments)
+    return run_and_write(arguments, stop, Job("views", STAGES, outputs, place, lambda run:
+                                              generate_from_views(files, settings, run, place.device)))
+
+
+class Place(NamedTuple):
+    """A device that works; label: what a person calls it."""
+
+    device: str
+    label: str
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """method: what the summary calls it. work: does it, on a device that works. outputs: files to write."""
+    """method: what the summary calls it. outputs: files to write. work: does it at that place."""
 
     method: str
     stages: tuple[str, ...]
     outputs: list[Path]
-    work: Callable[[Run, str], PipelineResult]
+    place: Place
+    work: Callable[[Run], PipelineResult]
 
 
 def checked_outputs(arguments: argparse.Namespace) -> list[Path]:
@@ -204,10 +214,10 @@ def run_and_write(arguments: argparse.Namespace, stop: Stop, job: Job) -> int:
     from .pipeline.progress import Run
     from .terminal import RunDisplay
 
-    device, label = found_device(arguments)
+    label = job.place.label
     with RunDisplay(sys.stderr if arguments.json else sys.stdout) as display:
         run = Run(job.stages, report=display.show, is_cancelled=lambda: bool(stop.number))
-        result = job.work(run, device)
+        result = job.work(run)
     stop.writing = True
     if stop.number:
         raise Cancelled("Cancelled before writing.")
@@ -236,6 +246,8 @@ def run_and_write(arguments: argparse.Namespace, stop: Stop, job: Job) -> int:
 def check_keeps_input(arguments: argparse.Namespace, outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Raises BadOutput when a file to write (with what goes beside an .obj, or into the turntable's folder) is one of
     the pictures, cameras or the mesh that is read."""
+    from .pipeline.export import files_beside
+
     inputs = list(inputs)
     if arguments.turntable is not None:
         from .pipeline.turntable import check_turntable
@@ -243,26 +255,18 @@ def check_keeps_input(arguments: argparse.Namespace, outputs: Iterable[Path], in
         check_turntable(arguments.turntable, inputs)
     kept = {path.resolve() for path in inputs}
     for path in outputs:
-        made = [path, *(path.with_suffix(end) for end in (".mtl", ".png") if path.suffix.lower() == ".obj")]
-        lost = next((file for file in made if file.resolve() in kept), None)
+        lost = next((file for file in (path, *files_beside(path)) if file.resolve() in kept), None)
         if lost is not None:
             raise BadOutput(f"Writing {path} would overwrite {lost}, which is read.",
                             "Choose another name or place.")
 
 
-def found_device(arguments: argparse.Namespace) -> tuple[str, str]:
-    """(device, what a person calls it) of --device, with all CPU threads. Raises BadSettings, EngineFailed."""
+def found_device(arguments: argparse.Namespace) -> Place:
+    """That of --device, with all CPU threads. Raises BadSettings, EngineFailed."""
     from .runners import find_device
 
-    return find_device(_known_device(arguments.device), len(os.sched_getaffinity(0))
-                       if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _known_device(name: str) -> str:
-    kind, _, number = name.partition(":")
-    if name in ("auto", "cpu", "cuda") or kind == "cuda" and number.isdecimal():
-        return name
-    raise BadSettings(f"There is no device called {name!r}.", "Use auto, cpu, or cuda:0.")
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Place(*find_device(arguments.device, threads))
 
 
 def _summary(method: str, result: PipelineResult, device: str, seconds: float, written: list[Path]) -> dict[str, Any]:

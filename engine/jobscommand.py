@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action.add_argument("job", metavar="JOB", help=_JOB_HELP)
     delete.add_argument("jobs", metavar="JOB", nargs="+", help=_JOB_HELP)
     export.add_argument("-o", "--output", type=Path, action="append", default=[], metavar="OUT",
-                        help="file to write: .glb, .obj (with .mtl and .png), .stl, .ply, .npz or .mp4; several times. "
-                        "Without any: all but .npz, and the turntable, into results/NAME of the data folder")
+                        help="file to write: .glb, .obj (with .mtl and pictures), .stl, .ply, .npz or .mp4; several "
+                        "times. Without any: all but .npz, and the turntable, into results/NAME of the data folder")
     export.add_argument("--turntable", type=Path, metavar="FOLDER", help="write 30 pictures and a film of a turn")
     sheet.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the .html file to write")
     rerun.add_argument("--set", dest="changes", action="append", default=[], metavar="NAME=VALUE",
@@ -109,8 +109,6 @@ def _show(history: History, arguments: argparse.Namespace) -> None:
 
 def _export(history: History, arguments: argparse.Namespace) -> None:
     info = find_job(history.jobs(), arguments.job)
-    if not arguments.output and arguments.turntable is None:
-        _choose_own_folder(info, arguments)
     from .pipeline.export import check_output, write_mesh
     from .pipeline.thumbnails import textured_from_artefacts
     from .pipeline.turntable import check_turntable, write_turn
@@ -123,6 +121,8 @@ def _export(history: History, arguments: argparse.Namespace) -> None:
     if textured is None:
         raise UnknownJob(f"Job {info.job[:8]} ({info.state}) has no textured mesh to write.",
                          "Choose one that is done.")
+    if not arguments.output and arguments.turntable is None:
+        _choose_own_folder(info, arguments)
     written = [file for path in dict.fromkeys(arguments.output) for file in write_mesh(path, textured)]
     if arguments.turntable is not None:
         written += write_turn(arguments.turntable, textured)

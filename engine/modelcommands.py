@@ -10,14 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..bridge.errors import BadInput, BadSettings, BridgeError, WeightsMissing
+from ..bridge.errors import BadHeader, BadInput, BadSettings, BridgeError, WeightsMissing
+from ..bridge.messages import Limits
+from ..bridge.strict_json import dump_json, parse_json
 from .modellines import run_in_lines, tell_error
-from .models.download import MB
 from .models.registry import Models, find_models
 from .models.shelf import default_models_folder
-from .models.spec import GB, ModelSpec, describe_model
+from .models.spec import GB, MB, ModelSpec, describe_model
 from .models.weights import Source, WeightStore
 from .pipeline.progress import Run, Stage
+
+_REASON_CHARS = 1000    # somebody else's words
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,8 +49,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Do it. Returns the exit code: 0 done, 1 failed, 2 bad usage or input, 130 stopped with Ctrl-C."""
     logging.basicConfig(level=logging.INFO if arguments.debug else logging.ERROR, stream=sys.stderr,
                         format="%(levelname)s %(name)s: %(message)s")
-    store, models = WeightStore(arguments.folder.expanduser()), find_models()
+    store = WeightStore(arguments.folder.expanduser())
     try:
+        models = find_models()
         if arguments.action == "list":
             return _list(store, models, arguments.json)
         spec = models.spec(arguments.name)
@@ -70,16 +74,27 @@ def _say(text: str) -> None:
 
 
 def _list(store: WeightStore, models: Models, as_json: bool) -> int:
-    specs = models.specs
+    described, lines, broken = [], [], dict(models.broken)
+    for spec in models.specs:
+        try:
+            line = f"{_facts(spec)}; {'ready' if _is_ready(store, spec) else 'not fetched'}"
+            described.append(_as_sent(describe_model(spec) | _what_is_there(store, spec)))
+        except (AttributeError, TypeError, ValueError, BadHeader) as error:   # of a plug-in that states nonsense
+            broken[spec.name] = f"what it states of itself cannot be read: {error}"
+        else:
+            lines.append(line)
+    broken = {name: reason[:_REASON_CHARS].encode("utf-8", "replace").decode() for name, reason in broken.items()}
     if as_json:
-        _say(json.dumps({"models": [describe_model(spec) | _what_is_there(store, spec) for spec in specs],
-                         "broken": dict(models.broken)}))
+        _say(json.dumps({"models": described, "broken": broken}))
         return 0
-    for spec in specs:
-        _say(f"{_facts(spec)}; {'ready' if _is_ready(store, spec) else 'not fetched'}")
-    for name, reason in models.broken.items():
-        _say(f"{name}: cannot be used: {reason}")
+    for line in (*lines, *(f"{name}: cannot be used: {reason}" for name, reason in broken.items())):
+        _say(line)
     return 0
+
+
+def _as_sent(facts: dict[str, Any]) -> dict[str, Any]:
+    """The same, as the bridge carries it. Raises BadHeader when it cannot: no JSON, or a number that is not finite."""
+    return parse_json(dump_json(facts), Limits().header_bytes)
 
 
 def _facts(spec: ModelSpec) -> str:
@@ -122,7 +137,7 @@ def _verify(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) 
 
 def _remove(store: WeightStore, spec: ModelSpec, arguments: argparse.Namespace) -> int:
     freed = store.remove(spec)
-    if not freed:
+    if not freed and not arguments.lines:    # a client may ask twice, and is told what is there
         raise WeightsMissing(f"There is nothing of {spec.title} in {arguments.folder}.")
     _say(f"{spec.title} is removed: {freed / MB:,.0f} MB are free again.")
     return 0

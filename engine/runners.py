@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..bridge.errors import BadOutput, BadSettings, EngineFailed
 from ..bridge.settings import (
@@ -41,10 +41,10 @@ def find_device(wanted: str, threads: int) -> tuple[str, str]:
     """(device for the pipeline, what a person calls it). The device has run a real kernel by then.
 
     wanted: "auto" (a GPU that works, else the CPU), "cpu", "cuda" or "cuda:<n>". threads: CPU threads of this process.
-    Raises EngineFailed when the wanted device does not work or PyTorch is not there.
+    Raises BadSettings when that is no device, EngineFailed when it does not work or PyTorch is not there.
     """
     if not _DEVICE.fullmatch(wanted):
-        raise EngineFailed(f"There is no device called {wanted!r}.", "Use auto, cpu, or cuda:0.")
+        raise BadSettings(f"There is no device called {wanted!r}.", "Use auto, cpu, or cuda:0.")
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -78,16 +78,23 @@ def _why_not(torch: Any, device: str) -> str | None:
 
 
 def run_method(method: str, settings: Mapping[str, Any], files: Mapping[str, Path], run: RunLink, device: str,
-               shelf: ModelShelf | None = None) -> tuple[Sequence[Output], Mapping[str, Any]]:
+               shelf: ModelShelf) -> tuple[Sequence[Output], Mapping[str, Any]]:
     """A Runner (see worker.py) for the methods of bridge/settings.py. Raises BridgeError.
 
-    shelf: keeps the model that method "image" has loaded for the next job; without one it is loaded for this job.
+    shelf: keeps the model that method "image" has loaded for the next job, until another method needs the memory.
     """
-    runners: dict[str, Callable[..., tuple[Sequence[Output], Mapping[str, Any]]]] = {
+    runners: dict[str, Callable[..., _Made]] = {
         "views": _run_views, "refine": _run_refine, "bake": _run_bake, "image": partial(_run_image, shelf)}
     if method not in runners:
         raise BadSettings(f"There is no method called {method!r}.", f"Known: {', '.join(runners)}.")
-    outputs, summary = runners[method](settings_from_mapping(METHODS[method], settings), files, run, device)
+    wishes = settings_from_mapping(METHODS[method], settings)
+    if method != "image":
+        shelf.release()
+    started = time.perf_counter()
+    made = runners[method](wishes, files, run, device)
+    outputs = [*pack_result(made.result), *(Output(name, media_type, data)
+                                            for name, (media_type, data) in made.run.extras.items()), *made.turn]
+    summary = summarise(method, made.result, time.perf_counter() - started, made.run.finished_early)
     return [*outputs, *_thumbnails(outputs, files, device)], summary
 
 
@@ -103,46 +110,41 @@ def _thumbnails(outputs: Sequence[Output], files: Mapping[str, Path], device: st
     return [Output(name, "image/png", data) for name, data in made.items() if data is not None]
 
 
-def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink,
-               device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
+class _Made(NamedTuple):
+    """What a method has made, by its run; turn: pictures and film, where they were wanted."""
+
+    result: PipelineResult
+    run: Run
+    turn: Sequence[Output] = ()
+
+
+def _new_run(stages: Sequence[str], link: RunLink) -> Run:
+    from .pipeline.progress import Run
+
+    return Run(tuple(stages), report=link.report, is_cancelled=link.is_cancelled,
+               preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
+
+
+def _run_views(settings: ViewsSettings, files: Mapping[str, Path], link: RunLink, device: str) -> _Made:
     from .pipeline.generate import STAGES, generate_from_views
-    from .pipeline.progress import Run
 
-    started = time.perf_counter()
-    run = Run((*STAGES, *((TURNTABLE,) if settings.turntable else ())), report=link.report,
-              is_cancelled=link.is_cancelled, preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
+    run = _new_run((*STAGES, *((TURNTABLE,) if settings.turntable else ())), link)
     result, turn = with_turn(generate_from_views(files, settings, run, device), settings.turntable, run, device)
-    outputs = [*pack_result(result), *_extras(run), *turn]
-    return outputs, summarise("views", result, time.perf_counter() - started, run.finished_early)
+    return _Made(result, run, turn)
 
 
-def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: RunLink,
-                device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
-    from .pipeline.progress import Run
+def _run_refine(settings: RefineMeshSettings, files: Mapping[str, Path], link: RunLink, device: str) -> _Made:
     from .pipeline.refine_job import STAGES, refine_from_views
 
-    started = time.perf_counter()
-    run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled,
-              preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
-    result = refine_from_views(files, settings, run, device)
-    outputs = [*pack_result(result), *_extras(run)]
-    return outputs, summarise("refine", result, time.perf_counter() - started, run.finished_early)
+    run = _new_run(STAGES, link)
+    return _Made(refine_from_views(files, settings, run, device), run)
 
 
-def _run_bake(settings: BakeSettings, files: Mapping[str, Path], link: RunLink,
-              device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
+def _run_bake(settings: BakeSettings, files: Mapping[str, Path], link: RunLink, device: str) -> _Made:
     from .pipeline.bake_job import STAGES, bake_from_views
-    from .pipeline.progress import Run
 
-    started = time.perf_counter()
-    run = Run(STAGES, report=link.report, is_cancelled=link.is_cancelled)
-    result = bake_from_views(files, settings, run, device)
-    outputs = [*pack_result(result), *_extras(run)]
-    return outputs, summarise("bake", result, time.perf_counter() - started, run.finished_early)
-
-
-def _extras(run: Run) -> list[Output]:
-    return [Output(name, media_type, data) for name, (media_type, data) in run.extras.items()]
+    run = _new_run(STAGES, link)
+    return _Made(bake_from_views(files, settings, run, device), run)
 
 
 def show_mesh(mesh: Mesh, link: RunLink) -> None:
@@ -151,20 +153,15 @@ def show_mesh(mesh: Mesh, link: RunLink) -> None:
     link.preview(lambda: pack_mesh(mesh), state)
 
 
-def _run_image(shelf: ModelShelf | None, settings: ImageSettings, files: Mapping[str, Path], link: RunLink,
-               device: str) -> tuple[Sequence[Output], Mapping[str, Any]]:
-    from .models.shelf import open_shelf
+def _run_image(shelf: ModelShelf, settings: ImageSettings, files: Mapping[str, Path], link: RunLink,
+               device: str) -> _Made:
     from .pipeline.generate_image import generate_from_image, image_stages
-    from .pipeline.progress import Run
 
-    started = time.perf_counter()
-    shelf = shelf or open_shelf()
     choice = shelf.choose(settings.model, device)
-    run = Run(image_stages(choice.model.spec, settings.turntable), report=link.report, is_cancelled=link.is_cancelled,
-              preview=lambda mesh: show_mesh(mesh, link), is_enough=link.is_enough)
+    run = _new_run(image_stages(choice.model.spec, settings.turntable), link)
     result, turn = with_turn(generate_from_image(files, settings, shelf, choice, run, device), settings.turntable, run,
                              device)
-    return [*pack_result(result), *turn], summarise("image", result, time.perf_counter() - started)
+    return _Made(result, run, turn)
 
 
 def with_turn(result: PipelineResult, wanted: bool, run: Run, device: str) -> tuple[PipelineResult, list[Output]]:

@@ -39,6 +39,7 @@ class ServeSettings:
     stderr_lines: int = 40                     # of a worker's stderr kept for an error message
     # models
     models_folder: str = ""                    # of their weights; "": beside the person's other Slipcast data
+    models_look_s: float = 120.0               # to import all models and list them; then it is given up
     models_grace_s: float = 3.0                # a cancelled download ends by itself within a second
     # rates
     worker_heartbeat_s: float = 1.0

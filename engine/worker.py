@@ -72,7 +72,7 @@ def main(runner: Runner | None = None, find_device: FindDevice | None = None) ->
         socket.send_last(Unusable(error.code, error.message, error.hint))
         return 1
     socket.send(Ready(label))
-    worker = _Worker(config, socket, runner or _real_runner(), device)
+    worker = _Worker(config, socket, runner or _real_runner(config), device)
     while True:
         worker.run_job(socket.next_job())
 
@@ -102,11 +102,11 @@ def _real_find_device(wanted: str, threads: int) -> tuple[str, str]:
     return find_device(wanted, threads)
 
 
-def _real_runner() -> Runner:
+def _real_runner(config: WorkerConfig) -> Runner:
     from .models.shelf import open_shelf
     from .runners import run_method
 
-    return partial(run_method, shelf=open_shelf())
+    return partial(run_method, shelf=open_shelf(Path(config.models_folder) if config.models_folder else None))
 
 
 class _Worker:

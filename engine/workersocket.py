@@ -58,9 +58,6 @@ class PreviewState(NamedTuple):
     seconds_left: float | None = None
 
 
-NOT_COUNTED = PreviewState()
-
-
 class _Waiting(NamedTuple):
     stage: str
     pack: Callable[[], Buffers]
@@ -105,7 +102,7 @@ class RunLink:
             self.stage, self.is_urgent = progress.stage, True
             self._wake()
 
-    def preview(self, pack: Callable[[], Buffers], state: PreviewState = NOT_COUNTED) -> None:
+    def preview(self, pack: Callable[[], Buffers], state: PreviewState) -> None:
         """Newest wins until it is sent; `pack` is called, on another thread, only for one that is.
 
         pack: positions f4 (V, 3) world, faces i4 (F, 3), and if there are colours u1 (V, 3) sRGB.
@@ -127,7 +124,7 @@ class RunLink:
 
 
 class WorkerSocket:
-    """Hears Start and Abort; sends what the job says, at bounded rates."""
+    """Hears Start, Abort and Settle; sends what the job says, at bounded rates."""
 
     def __init__(self, config: WorkerConfig) -> None:
         self._thread = threading.Thread(target=self._speak, name="engine link", daemon=True)
@@ -233,8 +230,9 @@ class WorkerSocket:
                 self._jobs.put(message)
             elif isinstance(message, Abort | Settle):
                 self._early.append(message)
-                if self._run is not None:
-                    _tell(self._run, message)
+                run = self._run     # end() may set it to None meanwhile
+                if run is not None:
+                    _tell(run, message)
 
     def _send_progress(self, socket: zmq.Socket[bytes], run: RunLink) -> None:
         progress = run.take_progress()

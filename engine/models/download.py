@@ -14,12 +14,11 @@ from pathlib import Path
 
 from ...bridge.errors import BadOutput, BadWeights, BridgeError, NoNetwork, NoSpace
 from ..pipeline.progress import Stage
-from .spec import WeightFile
+from .spec import MB, WeightFile
 
 _BLOCK_BYTES = 1 << 18
 _BLOCKS_AHEAD = 8
 _RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
-MB = 1_000_000
 MIRROR_HINT = "Try another mirror, or give the file itself if you have it."
 
 

@@ -75,7 +75,7 @@ def _why_not(found: Any, models: Mapping[str, SingleImageModel]) -> str | None:
     """What is wrong with the object behind an entry point; None when it is a model with a name of its own."""
     if isinstance(found, type) or not isinstance(found, SingleImageModel) or not isinstance(found.spec, ModelSpec):
         return "its entry point is no object with `spec` and `load`"
-    if not _NAME.fullmatch(found.spec.name):
+    if not isinstance(found.spec.name, str) or not _NAME.fullmatch(found.spec.name):
         return f"{found.spec.name!r} is no name for a model (small letters, digits, - and _)"
     if found.spec.name in models or found.spec.name in CUTTERS:
         return f"there is another model called {found.spec.name!r}"

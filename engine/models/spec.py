@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..pipeline.progress import Run
     from ..pipeline.types import Camera, Mesh
 
-GB = 1e9    # as shops and download pages count
+MB, GB = 1_000_000, 1e9    # as shops and download pages count
 
 
 def knob(default: Any, tip: str, **facts: Any) -> Any:

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit, urlunsplit
 from ...bridge.errors import BadOutput, BadSettings, BadWeights, Conflict, NoNetwork, NoSpace, WeightsMissing
 from ..pipeline.progress import Stage
 from ..server.datalock import try_lock
-from .download import MB, Patience, download, size_of
-from .spec import ModelSpec, WeightFile
+from .download import Patience, download, size_of
+from .spec import MB, ModelSpec, WeightFile
 
 _BLOCK_BYTES = 1 << 20
 _SPARE_BYTES = 64 * MB      # left free on the disk
@@ -85,12 +85,15 @@ class WeightStore:
                                  f"Remove it with `models remove {spec.name}`, then fetch it again.")
 
     def fetch(self, spec: ModelSpec, source: Source, stage: Stage) -> None:
-        """Download what is missing or damaged; each file is verified before it gets its name.
+        """Download what is missing or damaged; each file is verified before it gets its name, and so are those that
+        are here already.
 
         Raises NoNetwork, NoSpace, BadWeights, BadOutput, BadSettings (mirror), Conflict (somebody fetches it already),
         Cancelled. What stays after NoNetwork and Cancelled is a part, to go on with.
         """
-        wanted = [found for found in self.states(spec) if found.state != "ready"]
+        stage.total = -(-spec.download_bytes // MB)
+        wanted = [found for found in self.states(spec) if found.state != "ready"
+                  or digest_of(self.path(spec, found.file), stage) != found.file.sha256]
         if not wanted:
             return
         if source.offline:

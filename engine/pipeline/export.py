@@ -56,6 +56,13 @@ def check_output(path: Path) -> None:
                         "Choose another place or name.") from error
 
 
+def files_beside(path: Path) -> tuple[Path, ...]:
+    """What write_mesh may write beside `path`: of an .obj its material, texture and normal map, in this order."""
+    if path.suffix.lower() != ".obj":
+        return ()
+    return path.with_suffix(".mtl"), path.with_suffix(".png"), path.with_name(f"{path.stem}_normal.png")
+
+
 def write_mesh(path: Path, textured: TexturedMesh) -> tuple[Path, ...]:
     """Write `textured` in the format of the suffix. Returns all files written, the one asked for first.
 
@@ -130,7 +137,7 @@ def _obj(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
     mesh = textured.mesh
     uvs, index = np.unique(textured.corner_uvs.reshape(-1, 2), axis=0, return_inverse=True)
     lines = io.StringIO()
-    material, texture = path.with_suffix(".mtl"), path.with_suffix(".png")
+    material, texture, relief = files_beside(path)
     lines.write(f"# Slipcast, Y up\nmtllib {material.name}\no {path.stem}\n")
     np.savetxt(lines, y_up(mesh.vertices), "v %.7g %.7g %.7g")
     np.savetxt(lines, uvs, "vt %.7g %.7g")
@@ -142,7 +149,6 @@ def _obj(path: Path, textured: TexturedMesh) -> dict[Path, bytes]:
     files = {path: lines.getvalue().encode(), material: description.encode(),
              texture: png_bytes(textured.base_color, PNG_LEVEL)}
     if textured.normal_map is not None:
-        relief = path.with_name(f"{path.stem}_normal.png")
         # Readers that know `norm` take it; the others, Blender among them, know only the older name.
         files[material] += f"norm {relief.name}\nmap_Bump -bm 1.0 {relief.name}\n".encode()
         files[relief] = png_bytes(textured.normal_map, PNG_LEVEL)

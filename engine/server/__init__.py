@@ -1,7 +1,7 @@
 """`serve`: one engine on one data folder, from lock to last word.
 
 frontend.py  the ctl socket and the loop that owns all state      supervisor.py  slots, deaths, cancels, silence
-blobdesk.py  the blob socket, its own thread                      process.py     one worker as a child process
+blobdesk.py  the blob socket, its own thread                      process.py     child processes
 jobs.py      the table of jobs (sqlite)                           link.py, workerlink.py  how workers are talked to
 models.py    models and their weights, by child processes
 blobs.py     the content-addressed store                          zap.py, sockets.py, mailbox.py, datalock.py  tools
@@ -41,7 +41,7 @@ from .datalock import DataLock
 from .frontend import Frontend
 from .jobs import JobTable
 from .link import WorkerLink
-from .process import default_worker_command
+from .process import engine_command
 from .sockets import BLOB_LANE, CTL_LANE, LANES, bind_router, endpoint_of
 from .supervisor import Supervisor
 from .zap import Doorman, make_keys
@@ -65,6 +65,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="storage for inputs and results, GiB (default: %(default)g)")
     parser.add_argument("--device", action="append", default=None, metavar="auto|cpu|cuda:0",
                         help="one worker for each (default: auto); may be given several times")
+    parser.add_argument("--models-folder", type=Path, default=None, metavar="DIR",
+                        help="where weights are kept (default: where `models` keeps them)")
     parser.add_argument("--stop-with-stdin", action="store_true", help="end when standard input closes")
 
 
@@ -77,7 +79,8 @@ def _positive(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """`serve` from the command line. 0: ended as asked; 1: could not start, and the log and stderr say why."""
-    settings = ServeSettings(devices=tuple(args.device or ("auto",)), quota_bytes=int(args.quota_gb * _GIB))
+    settings = ServeSettings(devices=tuple(args.device or ("auto",)), quota_bytes=int(args.quota_gb * _GIB),
+                             models_folder=str(args.models_folder.expanduser()) if args.models_folder else "")
     try:
         serve(settings, args.data or default_data_folder(), args.connection or default_connection_path(),
               stop_with_stdin=args.stop_with_stdin)
@@ -100,7 +103,7 @@ def serve(settings: ServeSettings, data: Path, connection: Path, worker_command:
         stack.callback(lock.release)
         stack.callback(_start_logging(data, settings))
         try:
-            _serve_locked(settings, data, connection, tuple(worker_command or default_worker_command()),
+            _serve_locked(settings, data, connection, tuple(worker_command or engine_command("worker")),
                           stop_with_stdin, stack)
         except OSError as error:
             raise EngineFailed(f"The engine cannot use {error.filename or data} ({error.strerror or error}).",

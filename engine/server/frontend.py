@@ -85,7 +85,7 @@ class Frontend:
         self._newest: dict[tuple[str, str], list[bytes | memoryview]] = {}   # Progress and Preview of running jobs
         self._pinned: Counter[str] = Counter()                   # results on their way into the store
         self._running = True
-        self.models = ModelKeeper(settings.models_folder, settings.models_grace_s, self.mailbox, self._tell_models)
+        self.models = ModelKeeper(settings, self.mailbox, self._tell_models)
         self._model_listeners: set[bytes] = set()
         self._handlers: dict[type, Callable[[bytes, Any], Any]] = {
             Hello: self._hello, Submit: self._submit, Rerun: self._rerun, Subscribe: self._subscribe, Get: self._get,

@@ -47,7 +47,7 @@ class WorkerLink:
         threads = max(1, _cores() // len(settings.devices))
         return WorkerConfig(endpoint_of(self.socket), self._keys.public, keys.public, keys.secret, device, threads,
                             settings.worker_heartbeat_s, settings.progress_interval_s, settings.preview_interval_s,
-                            settings.preview_bytes, self._log_file)
+                            settings.preview_bytes, settings.models_folder, self._log_file)
 
     def send(self, name: str, message: Any) -> bool:
         """False when that worker is not there or does not read."""

@@ -5,21 +5,15 @@ the threads that read the children only post.
 """
 from __future__ import annotations
 
-import json
 import logging
-import os
-import signal
-import subprocess
-import sys
-import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from ...bridge.codec import from_plain
+from ...bridge.codec import CTL_FROM_ENGINE, decode, encode, from_plain
 from ...bridge.errors import BadHeader, BadSettings, BridgeError, Conflict, InternalError, UnknownJob
 from ...bridge.messages import ErrorInfo
 from ...bridge.model_messages import (
@@ -31,69 +25,46 @@ from ...bridge.model_messages import (
     RemoveModel,
     VerifyModel,
 )
+from ...bridge.strict_json import MAX_INT, parse_json
+from ..models.spec import MB
+from ..settings import ServeSettings
 from .mailbox import Mailbox
+from .process import ChildProcess, engine_command
 
 log = logging.getLogger(__name__)
-_MB = 1_000_000
-_LINE_CHARS = 1_000_000     # a list with the settings of all models is one line
+_LINE_BYTES = 1_000_000     # a list with the settings of all models is one line
+_DRAIN_S = 5.0              # nobody but the child writes to its pipe: its last line is waited for
 _WORDS_CHARS = 2000
-_TASKS = {"VerifyModel": "verify", "RemoveModel": "remove"}
+_LONGEST_ID = "x" * 64
+_TASKS = {VerifyModel: "verify", RemoveModel: "remove"}
 
 Line = Mapping[str, Any]
 
 
-def default_models_command() -> tuple[str, ...]:
-    """This Python, this very copy of the code."""
-    return (sys.executable, "-P", str(Path(__file__).resolve().parents[1] / "start.py"), "models")
-
-
-class Child:
-    """A `models` command as a child process. on_line and on_exit(code, last words) are called from its own thread."""
+class _Child(ChildProcess):
+    """A `models` command: its JSON lines go to on_line, its code and the last of its other lines to on_exit."""
 
     def __init__(self, command: Sequence[str], on_line: Callable[[Line], None],
                  on_exit: Callable[[int, str], None]) -> None:
-        """Raises OSError when it cannot be started."""
-        posix = os.name == "posix"
-        flags = 0 if posix else subprocess.CREATE_NO_WINDOW  # type: ignore[attr-defined]
-        self._process = subprocess.Popen(list(command), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                         stderr=subprocess.STDOUT, start_new_session=posix, creationflags=flags)
-        self._on_line, self._on_exit = on_line, on_exit
-        threading.Thread(target=self._read, name=f"models {self._process.pid}", daemon=True).start()
+        """Both are called from its threads. Raises OSError when it cannot be started."""
+        words: deque[str] = deque(maxlen=1)
 
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        words = ""
-        for raw in iter(lambda: self._process.stdout.readline(_LINE_CHARS), b""):   # type: ignore[union-attr]
-            text = raw.decode("utf-8", "replace").strip()
+        def read(raw: bytes) -> None:
             try:
-                line = json.loads(text)
-            except ValueError:
-                words = text or words
-                continue
+                line = parse_json(raw, _LINE_BYTES)
+            except BadHeader:
+                line = None
             if isinstance(line, dict):
-                self._on_line(line)
-        self._on_exit(self._process.wait(), words[-_WORDS_CHARS:])
+                on_line(line)
+            elif raw:
+                words.append(raw.decode("utf-8", "replace")[-_WORDS_CHARS:])
 
-    def cancel(self) -> None:
-        """Ask it to end: its standard input closes."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.close()
-        except OSError as error:
-            log.debug("models: %s", error)   # it is gone already
+        super().__init__(command, read, lambda code: on_exit(code, "".join(words)), _LINE_BYTES, _DRAIN_S)
 
     def kill(self) -> None:
         """End it now, with what it started. Harmless when it has ended."""
-        self.cancel()
-        if self._process.poll() is not None:
-            return
-        if os.name == "posix":
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError) as error:   # macOS says the second of a group of zombies
-                log.debug("models: %s", error)
-        else:
-            self._process.kill()
+        self.close_stdin()
+        super().kill()
 
 
 @dataclass
@@ -102,22 +73,22 @@ class _Task:
 
     message: FetchModel | VerifyModel | RemoveModel
     progress: ModelProgress
-    child: Child | None = None
+    child: _Child | None = None
     error: ErrorInfo | None = None
-    kill_at_s: float | None = field(default=None)
+    kill_at_s: float | None = None
 
 
 class ModelKeeper:
-    """command: of the children. folder: of the weights; "" is the person's own. tell: called with each ModelList and
-    ModelProgress, for those who asked."""
+    """tell: called with each ModelList and ModelProgress, for those who asked; they can be encoded."""
 
-    def __init__(self, folder: str, grace_s: float, mailbox: Mailbox,
-                 tell: Callable[[ModelList | ModelProgress], None], command: Sequence[str] | None = None) -> None:
-        self._command = tuple(command or default_models_command())
-        self._options = ("--folder", folder) if folder else ()
-        self._grace_s, self._mailbox, self._tell = grace_s, mailbox, tell
+    def __init__(self, settings: ServeSettings, mailbox: Mailbox,
+                 tell: Callable[[ModelList | ModelProgress], None]) -> None:
+        self._settings, self._mailbox, self._tell = settings, mailbox, tell
+        self._command = engine_command("models")
+        self._options = ("--folder", settings.models_folder) if settings.models_folder else ()
         self._list = ModelList((), complete=False)
-        self._looking: Child | None = None
+        self._looking: _Child | None = None
+        self._look_until_s = 0.0
         self._found: ModelList | None = None
         self._look_again = False
         self._task: _Task | None = None
@@ -142,11 +113,11 @@ class ModelKeeper:
             self._check_licence(message)
             name = "copy" if message.place else "fetch"
         else:
-            name = _TASKS[type(message).__name__]
+            name = _TASKS[type(message)]
         self._seq += 1
         self._task = task = _Task(message, ModelProgress(message.model, name, "running", self._seq))
         try:
-            task.child = Child(self._command_of(message), self._poster(self._on_line), self._poster(self._on_exit))
+            task.child = _Child(self._command_of(message), self._poster(self._on_line), self._poster(self._on_exit))
         except OSError as error:
             self._task = None
             raise InternalError(f"The engine cannot start a process ({error.strerror}).",
@@ -161,8 +132,8 @@ class ModelKeeper:
         if task is None or task.message.model != message.model:
             raise UnknownJob(f"Nothing is being done with {message.model}.")
         if task.kill_at_s is None and task.child is not None:
-            task.kill_at_s = time.monotonic() + self._grace_s
-            task.child.cancel()
+            task.kill_at_s = time.monotonic() + self._settings.models_grace_s
+            task.child.close_stdin()    # which asks it to end
         return task.progress
 
     @property
@@ -178,10 +149,11 @@ class ModelKeeper:
 
     def tick(self) -> None:
         """Look at the clock."""
-        task = self._task
-        if task is not None and task.child is not None and task.kill_at_s is not None \
-                and time.monotonic() > task.kill_at_s:
+        task, now = self._task, time.monotonic()
+        if task is not None and task.child is not None and task.kill_at_s is not None and now > task.kill_at_s:
             task.child.kill()
+        if self._looking is not None and now > self._look_until_s:
+            self._looking.kill()
 
     def stop(self) -> None:
         """The engine ends: so do the children."""
@@ -198,7 +170,7 @@ class ModelKeeper:
 
     def _command_of(self, message: FetchModel | VerifyModel | RemoveModel) -> list[str]:
         if not isinstance(message, FetchModel):
-            return [*self._command, _TASKS[type(message).__name__], message.model, "--lines", *self._options]
+            return [*self._command, _TASKS[type(message)], message.model, "--lines", *self._options]
         given = [*self._command, "fetch", message.model, "--lines", *self._options]
         # with "=", so that no value is taken for an option
         given += [f"--from={message.place}"] if message.place else []
@@ -216,9 +188,9 @@ class ModelKeeper:
         if "error" in line:
             task.error = _error_of(line["error"])
             return
-        done, total = line.get("done"), line.get("total")
-        if type(done) is int and type(total) is int and done >= 0 and total >= 0:
-            self._move(task, "running", done_bytes=done * _MB, total_bytes=total * _MB)
+        done, total = _bytes_of(line.get("done")), _bytes_of(line.get("total"))
+        if done is not None and total is not None:
+            self._move(task, "running", done_bytes=done, total_bytes=total)
 
     def _move(self, task: _Task, state: str, **changes: Any) -> None:
         self._seq += 1
@@ -248,9 +220,9 @@ class ModelKeeper:
         if self._looking is not None:
             self._look_again = True
             return
-        self._found = None
+        self._found, self._look_until_s = None, time.monotonic() + self._settings.models_look_s
         try:
-            self._looking = Child([*self._command, "list", "--json", *self._options],
+            self._looking = _Child([*self._command, "list", "--json", *self._options],
                                   self._poster(self._on_list), self._poster(self._on_looked))
         except OSError as error:
             self._set_list(replace(self._list, complete=True, error=ErrorInfo(
@@ -260,41 +232,58 @@ class ModelKeeper:
         models = line.get("models")
         if not isinstance(models, list):
             return
-        broken = line.get("broken")
-        told = broken.items() if isinstance(broken, dict) else ()
-        self._found = ModelList(tuple(filter(None, map(self._read_model, models))), complete=True,
-                                broken=tuple((str(name), str(why)) for name, why in told))
+        told, found = line.get("broken"), []
+        broken = {name: str(why) for name, why in told.items()} if isinstance(told, dict) else {}
+        for given in models:
+            try:
+                found.append(self._read_model(given))
+            except (KeyError, TypeError, BadHeader) as error:    # of a plug-in that states nonsense
+                name = str(given.get("name", "?") if isinstance(given, dict) else "?")
+                broken[name] = f"what it states of itself cannot be read ({error})"
+        self._found = ModelList(tuple(found), complete=True, broken=tuple(broken.items()))
 
-    def _read_model(self, given: Any) -> ModelInfo | None:
-        try:
-            return from_plain(ModelInfo, {
-                "name": given["name"], "title": given["title"], "licence": given["licence"],
-                "licence_url": given["licence_url"], "non_commercial": not given["commercial_use"],
-                "bytes": given["download_bytes"], "ram": given["ram_bytes"], "vram": given["vram_bytes"],
-                "installed": given["ready"], "verified": given["ready"] and given["name"] in self._verified,
-                "damaged": given["damaged"], "bytes_there": given["bytes_there"], "settings": given["settings"],
-                "kind": given.get("kind", "shape"), "note": given.get("note", "")})
-        except (KeyError, TypeError, BadHeader) as error:    # of a plug-in that states nonsense
-            log.warning("a model is left out of the list: %s", error)
-            return None
+    def _read_model(self, given: Any) -> ModelInfo:
+        return from_plain(ModelInfo, {
+            "name": given["name"], "title": given["title"], "licence": given["licence"],
+            "licence_url": given["licence_url"], "non_commercial": not given["commercial_use"],
+            "bytes": given["download_bytes"], "ram": given["ram_bytes"], "vram": given["vram_bytes"],
+            "installed": given["ready"], "verified": given["ready"] and given["name"] in self._verified,
+            "damaged": given["damaged"], "bytes_there": given["bytes_there"], "settings": given["settings"],
+            "kind": given.get("kind", "shape"), "note": given.get("note", "")})
 
     def _on_looked(self, code: int, words: str) -> None:
         self._looking = None
-        if self._look_again:
-            self._look_again = False
+        again, self._look_again = self._look_again, False
+        found = self._found
+        if found is None:
+            late = f"it took more than {self._settings.models_look_s:g} s" if time.monotonic() > self._look_until_s \
+                else f"code {code}"
+            found = replace(self._list, complete=True, error=ErrorInfo(
+                "internal", f"The engine cannot tell which models there are ({late}). {words}",
+                "Take out model plug-ins that you have added, or repair the engine's environment."))
+        self._set_list(replace(found, complete=not again))
+        if again:
             self._look()
-            return
-        self._set_list(self._found or replace(self._list, complete=True, error=ErrorInfo(
-            "internal", f"The engine cannot tell which models there are (code {code}). {words}",
-            "Repair the engine's environment, then restart the engine.")))
 
     def _set_list(self, found: ModelList) -> None:
+        try:    # as its readers will: nothing that a plug-in states may end the engine, or the link to a client
+            decode(encode(found, re=_LONGEST_ID, limits=self._settings.limits), CTL_FROM_ENGINE, self._settings.limits)
+        except BridgeError as error:
+            log.warning("the list of models cannot be told: %s", error)
+            found = ModelList((), found.complete, error=ErrorInfo(
+                "internal", f"What the models state of themselves cannot be sent ({error.message})",
+                "Take out model plug-ins that you have added."))
         self._list = found
         self._tell(found)
 
 
+def _bytes_of(megabytes: Any) -> int | None:
+    return megabytes * MB if type(megabytes) is int and 0 <= megabytes <= MAX_INT // MB else None
+
+
 def _error_of(given: Any) -> ErrorInfo:
     try:
-        return from_plain(ErrorInfo, given)
-    except BridgeError as error:
-        return ErrorInfo("internal", f"What went wrong cannot be read ({error.message})")
+        error = from_plain(ErrorInfo, given)
+    except BridgeError as wrong:
+        return ErrorInfo("internal", f"What went wrong cannot be read ({wrong.message})")
+    return ErrorInfo(error.code[:_WORDS_CHARS], error.message[:_WORDS_CHARS], error.hint[:_WORDS_CHARS])

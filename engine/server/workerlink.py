@@ -32,6 +32,7 @@ class WorkerConfig:
     progress_interval_s: float
     preview_interval_s: float
     preview_bytes: int
+    models_folder: str               # where weights are kept; "": beside the person's other Slipcast data
     log_file: str                    # where the engine writes what the worker prints; for messages to a person
 
 

@@ -74,7 +74,7 @@ def test_delete_takes_the_files_too_and_an_unknown_job_deletes_nothing(served, c
 def test_exporting_a_result_without_a_mesh_is_refused(served, capsys, tmp_path):
     code, _, err = jobs(served, capsys, "export", "last", "-o", tmp_path / "x.glb")
     assert code == 2 and "no textured mesh" in err and not (tmp_path / "x.glb").exists()
-    assert jobs(served, capsys, "export", "last")[0] == 2
+    assert jobs(served, capsys, "export", "last")[0] == 2 and not (served.data / "results").exists()
 
 
 def test_another_connection_file_than_that_of_the_engine_is_refused(make_engine, capsys):

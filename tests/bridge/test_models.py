@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+import zmq
 from engines import Peer, events_until, greet, until
 from lying_server import serving
 
@@ -16,6 +17,13 @@ from slipcast.bridge.errors import BadSettings, Conflict, UnknownJob
 from slipcast.bridge.events import ModelMoved, ModelsListed, ModelTurnedDown
 from slipcast.bridge.messages import Error, Ping, Pong
 from slipcast.bridge.model_messages import FetchModel, Models
+from slipcast.engine import __main__ as command_line
+from slipcast.engine import modelcommands, worker
+from slipcast.engine.models.registry import find_models
+from slipcast.engine.server.link import WorkerLink
+from slipcast.engine.server.sockets import LANES
+from slipcast.engine.server.zap import Doorman, make_keys
+from slipcast.engine.settings import ServeSettings
 
 CONTENT = hashlib.shake_256(b"weights").digest(3_000_000)
 PLUGIN = f"""
@@ -40,17 +48,26 @@ TOY, STRICT = Toy("toy", True), Toy("strict", False)
 
 
 @pytest.fixture
-def models(tmp_path, monkeypatch, make_engine):
-    """An engine with two models more than the built-in ones, and a folder of its own for weights."""
-    plugins = tmp_path / "plugins"
-    info = plugins / "toys_for_slipcast-1.0.dist-info"
-    info.mkdir(parents=True)
-    (plugins / "toys_for_slipcast.py").write_text(PLUGIN)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys-for-slipcast\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[slipcast.models]\ntoy = toys_for_slipcast:TOY\n"
-                                           "strict = toys_for_slipcast:STRICT\naway = no_such_module:IT\n")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(plugins), os.environ.get("PYTHONPATH", "")])))
-    return make_engine(models_folder=str(tmp_path / "weights")).start()
+def with_plugins(tmp_path, monkeypatch, make_engine):
+    """(code, names, **settings) -> an engine with two models more than the built-in ones, and what the code makes of
+    these names in capitals; it has a folder of its own for weights."""
+    def make(code: str = "", names: tuple[str, ...] = (), **settings):
+        plugins = tmp_path / "plugins"
+        info = plugins / "toys_for_slipcast-1.0.dist-info"
+        info.mkdir(parents=True)
+        (plugins / "toys_for_slipcast.py").write_text(PLUGIN + code)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toys-for-slipcast\nVersion: 1.0\n")
+        entries = [f"{name} = toys_for_slipcast:{name.upper()}\n" for name in ("toy", "strict", *names)]
+        (info / "entry_points.txt").write_text("[slipcast.models]\n" + "".join(entries) + "away = no_such_module:IT\n")
+        paths = [str(plugins), os.environ.get("PYTHONPATH", "")]
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, paths)))
+        return make_engine(models_folder=str(tmp_path / "weights"), **settings).start()
+    return make
+
+
+@pytest.fixture
+def models(with_plugins):
+    return with_plugins()
 
 
 @pytest.fixture
@@ -268,3 +285,134 @@ def test_an_engine_that_ends_takes_its_downloads_with_it_also_when_it_is_killed(
         assert part.stat().st_size == 100_000
         part.unlink()
         models.start()
+
+
+# --- plug-ins that state nonsense, or hang --------------------------------------------------------------------------
+NONSENSE = """
+import dataclasses
+
+@dataclass(frozen=True)
+class Endless:
+    size: float = knob(1.0, "How large it is", label="Size", high=float("inf"))
+
+@dataclass(frozen=True)
+class Strange:
+    size: object = knob(object(), "How large it is", label="Size")
+
+def odd(called, **facts):
+    model = Toy(called, True)
+    model.spec = dataclasses.replace(model.spec, **facts)
+    return model
+
+ENDLESS, STRANGE, BARE = odd("endless", settings=Endless), odd("strange", settings=Strange), odd("bare", settings=int)
+HEAVY, EMPTY, NAMELESS = odd("heavy", ram_bytes="much"), odd("empty", files=(None,)), odd("nobody", name=None)
+"""
+ODD_NAMES = ("endless", "strange", "bare", "heavy", "empty", "nameless")
+
+
+def is_alive(engine) -> bool:
+    with Peer(engine.connection(), engine.connection().ctl) as peer:
+        greet(peer)
+        return isinstance(peer.ask(Ping(), "ping", CTL_FROM_ENGINE), Pong)
+
+
+def test_a_plug_in_that_states_nonsense_is_named_as_broken_and_harms_no_other(with_plugins):
+    engine = with_plugins(NONSENSE, ODD_NAMES)
+    with engine.client() as client:
+        found = listed(client)
+    assert is_alive(engine) and found.error is None
+    assert {info.name for info in found.models} >= {"toy", "strict", "triposr", "silhouette"}
+    broken = dict(found.broken)
+    assert set(broken) == {"away", *ODD_NAMES} and all(broken.values())
+    assert not {info.name for info in found.models} & set(ODD_NAMES)
+
+
+def test_a_list_that_is_too_long_for_a_message_is_said_so_and_the_engine_goes_on(with_plugins):
+    engine = with_plugins(limits={"header_bytes": 3000})
+    with engine.client() as client:
+        found = listed(client)
+        assert not found.models and "cannot be sent" in found.error.message and "bytes" in found.error.message
+        assert found.error.hint
+    assert is_alive(engine)
+
+
+@pytest.mark.parametrize("said", ['{"models": [], "broken": {"it": NaN}}', '{"models": [], "broken": {"\\ud800": ""}}',
+                                  '{"models": [[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]}'])
+def test_what_is_no_strict_json_is_taken_for_words(with_plugins, said):
+    engine = with_plugins(f"import os; print({said!r}, flush=True); os._exit(0)")
+    with engine.client() as client:
+        found = listed(client)
+        assert not found.models and "cannot tell which models" in found.error.message and said in found.error.message
+    assert is_alive(engine)
+
+
+def test_a_plug_in_that_hangs_is_given_up_and_the_list_can_be_asked_for_again(with_plugins):
+    engine = with_plugins("import time; time.sleep(600)", models_look_s=1.5)
+    with engine.client() as client:
+        for _ in range(2):
+            error = listed(client).error
+            assert "more than 1.5 s" in error.message and "plug-ins" in error.hint
+    until(lambda: len(psutil.Process(engine.process.pid).children()) == 1, "a list outlived its time")   # the worker
+
+
+def test_a_list_asked_for_again_while_the_engine_looks_does_not_throw_away_what_was_found(models):
+    with models.client() as client:
+        client.list_models()
+        client.list_models()
+        lists = [event.models for event in events_until(
+            client, lambda event: isinstance(event, ModelsListed) and event.models.complete, 30)
+            if isinstance(event, ModelsListed)]
+    assert [(bool(found.models), found.complete) for found in lists] == [
+        (False, False), (False, False), (True, False), (True, True)]
+
+
+# --- weights that are there already ---------------------------------------------------------------------------------
+def test_fetching_what_is_here_compares_it_and_brings_what_is_damaged_again(client, server, tmp_path):
+    behaviour, url = server
+    client.fetch_model("toy", mirror=url)
+    assert ended(client)[0].state == "done"
+    path = tmp_path / "weights" / "toy" / "a.ckpt"
+    path.write_bytes(bytes([CONTENT[0] ^ 1]) + CONTENT[1:])
+    client.fetch_model("toy", offline=True)
+    assert ended(client)[0].error.code == "no_network"
+    assert not one(list_where(client, lambda found: not one(found, "toy").verified), "toy").verified
+    client.fetch_model("toy", mirror=url)
+    assert ended(client)[0].state == "done" and path.read_bytes() == CONTENT and len(behaviour.asked) == 2
+    client.fetch_model("toy", offline=True)
+    assert ended(client)[0].state == "done" and len(behaviour.asked) == 2
+
+
+def test_removing_what_is_not_there_is_done_so_that_it_may_be_asked_twice(client):
+    for _ in range(2):
+        client.remove_model("toy")
+        assert ended(client)[0].state == "done"
+
+
+# --- where weights are kept, and commands that end early ------------------------------------------------------------
+def test_workers_look_for_weights_where_the_engine_keeps_them(tmp_path):
+    spec = find_models().get("triposr").spec
+    context = zmq.Context(LANES)
+    doorman = Doorman(context)
+    doorman.start()
+    link = WorkerLink(context, doorman, make_keys(), ServeSettings(models_folder=str(tmp_path)), "log")
+    runner = worker._real_runner(link.config(make_keys(), "cpu"))
+    link.socket.close()
+    context.term()
+    assert runner.keywords["shelf"].store.path(spec, spec.files[0]).is_relative_to(tmp_path)
+
+
+def test_serve_is_told_where_weights_are_kept(monkeypatch, tmp_path):
+    told = []
+    monkeypatch.setattr("slipcast.engine.server.serve", lambda settings, *_, **__: told.append(settings.models_folder))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert command_line.main(["serve", "--models-folder", "~/weights"]) == command_line.main(["serve"]) == 0
+    assert told == [str(tmp_path / "weights"), ""]
+
+
+def test_ctrl_c_while_plug_ins_are_imported_ends_in_one_line(monkeypatch, capsys):
+    def interrupted():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(modelcommands, "find_models", interrupted)
+    assert command_line.main(["models", "list"]) == 130
+    assert capsys.readouterr().err.startswith("slipcast: Stopped")

@@ -22,7 +22,7 @@ def test_the_engine_starts_from_a_copy_in_a_folder_of_any_name_and_makes_no_neig
     assert helped.returncode == 0 and "--stop-with-stdin" in helped.stdout, helped.stderr
     look = (f"import importlib.util as u; s = u.spec_from_file_location('start', {str(copy / 'engine/start.py')!r});"
             "m = u.module_from_spec(s); s.loader.exec_module(m); m.load_package();"
-            "import slipcast.engine.server.process as p; print(p.__file__); print(p.default_worker_command()[2]);"
+            "import slipcast.engine.server.process as p; print(p.__file__); print(p.engine_command('worker')[2]);"
             "print([n for n in ('neighbour', 'neighbour_too', 'bridge', 'engine') if u.find_spec(n)])")
     seen = subprocess.run([sys.executable, "-P", "-c", look], capture_output=True, text=True, timeout=60, check=True,
                           cwd="/").stdout.splitlines()

@@ -82,7 +82,7 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(out, words, tmp_
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "folder.glb").mkdir()
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(commands, "_known_device", lambda name: pytest.fail("work began"))
+    monkeypatch.setattr(commands, "found_device", lambda arguments: pytest.fail("work began"))
     code, line = generate(capsys, tmp_path / "views", "-o", tmp_path / out)
     assert code == 2 and words in line
     assert sorted(tmp_path.rglob("*")) == before

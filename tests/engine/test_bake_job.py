@@ -14,6 +14,7 @@ from slipcast.bridge.errors import BadFolder, BadMesh
 from slipcast.bridge.folders import collect_view_folder
 from slipcast.bridge.settings import METHODS, BakeSettings
 from slipcast.engine import __main__ as command_line
+from slipcast.engine.models.shelf import open_shelf
 from slipcast.engine.pipeline.bake_job import STAGES, bake_from_views
 from slipcast.engine.pipeline.export import write_mesh
 from slipcast.engine.pipeline.mesh_files import read_mesh
@@ -91,10 +92,13 @@ def test_the_engine_runs_the_method_and_delivers_what_a_generate_delivers(views,
         def is_cancelled(self):
             return False
 
+        is_enough = is_cancelled
+
     assert METHODS["bake"] is BakeSettings
     write_mesh(tmp_path / "mesh.npz", textured(ball(2, RADIUS)))
     files = {**collect_view_folder(views), "mesh.npz": tmp_path / "mesh.npz"}
-    outputs, summary = run_method("bake", {"quality": "draft", "texture_px": 512}, files, Link(), "cpu")
+    outputs, summary = run_method("bake", {"quality": "draft", "texture_px": 512}, files, Link(), "cpu",
+                                  open_shelf(tmp_path))
     names = [item.name for item in outputs]
     assert names[:5] == ["vertices", "faces", "corner_uvs", "base_color", "cameras"] and "thumbnail" in names
     assert summary["method"] == "bake" and summary["faces"] == 320

@@ -72,7 +72,8 @@ def test_a_painted_mask_wins_over_alpha_and_is_forgotten_when_it_is_gone(tmp_pat
 
 @pytest.mark.parametrize("picture, label", [
     ("images/03.jpg", "slipcast_masks/images/03.jpg.png"), ("./a\\b.png", "slipcast_masks/a/b.png.png"),
-    ("../../x/y", "slipcast_masks/x/y.png"), ("C:/photos/1.png", "slipcast_masks/photos/1.png.png")])
+    ("../../x/y", "slipcast_masks/x/y.png"), ("C:/photos/1.png", "slipcast_masks/photos/1.png.png"),
+    ("shot 12:30:05.png", "slipcast_masks/shot 12%3A30%3A05.png.png")])
 def test_painted_masks_stay_within_the_folder(picture, label):
     assert painted_label(picture) == label
 

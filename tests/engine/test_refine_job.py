@@ -15,6 +15,7 @@ from slipcast.bridge.errors import BadFolder
 from slipcast.bridge.folders import collect_view_folder
 from slipcast.bridge.settings import RefineMeshSettings
 from slipcast.engine import __main__ as command_line
+from slipcast.engine.models.shelf import open_shelf
 from slipcast.engine.pipeline.export import write_mesh
 from slipcast.engine.pipeline.mesh_files import read_mesh
 from slipcast.engine.pipeline.progress import Run
@@ -242,7 +243,8 @@ def test_three_runs_of_the_method_give_the_same_bytes(views, tmp_path):
     files = {**collect_view_folder(views), "mesh.npz": tmp_path / "mesh.npz"}
     wishes = {"quality": "draft", "keep_topology": True, "iterations": 20, "texture_px": 512}
     link = Link()
-    runs = [run_method("refine", wishes, files, link, "cpu") for _ in range(3)]      # type: ignore[arg-type]
+    shelf = open_shelf(tmp_path)
+    runs = [run_method("refine", wishes, files, link, "cpu", shelf) for _ in range(3)]      # type: ignore[arg-type]
     assert len({tuple(output.data for output in outputs) for outputs, _ in runs}) == 1 and link.previews
     assert [output.name for output in runs[0][0]] == ["vertices", "faces", "corner_uvs", "base_color", "cameras",
                                                      "masks", "thumbnail", "input_thumbnail"]
@@ -258,7 +260,7 @@ def test_a_mesh_found_good_enough_goes_on_to_its_texture_and_the_summary_tells(v
     write_mesh(tmp_path / "mesh.npz", textured(ball(2)))
     files = {**collect_view_folder(views), "mesh.npz": tmp_path / "mesh.npz"}
     wishes = {"quality": "draft", "keep_topology": True, "iterations": 5000, "texture_px": 512}
-    outputs, summary = run_method("refine", wishes, files, Link(enough=True), "cpu")
+    outputs, summary = run_method("refine", wishes, files, Link(enough=True), "cpu", open_shelf(tmp_path))
     made = {output.name: output.data for output in outputs}
     assert np.array_equal(np.frombuffer(made["vertices"], "<f4").reshape(-1, 3), ball(2).vertices)
     assert summary["finished_early"] is True and made["base_color"].startswith(b"\x89PNG")

@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from slipcast.bridge.errors import BadFolder
-from slipcast.bridge.folders import collect_view_folder, find_pictures, find_view_folders, is_view_folder, mask_beside
+from slipcast.bridge.folders import (
+    collect_view_folder,
+    find_pictures,
+    find_view_folders,
+    is_view_folder,
+    mask_beside,
+    painted_label,
+)
 
 
 def put(folder: Path, *names: str) -> None:
@@ -227,3 +234,10 @@ def test_the_mask_of_a_picture_is_the_painted_one_then_the_one_with_its_full_nam
     put(tmp_path, "slipcast_masks/a.png.png")
     assert mask_beside(tmp_path / "a.png") == tmp_path / "slipcast_masks" / "a.png.png"
     assert mask_beside(tmp_path / "b.png") is None
+
+
+def test_pictures_with_a_colon_in_their_names_have_painted_masks_of_their_own(tmp_path: Path):
+    pictures = ("images/12:30:05.png", "images/12:30:06.png", "12:30:05.png", "C:/a.png", "ab:/a.png")
+    labels = [painted_label(picture) for picture in pictures]
+    assert len(set(labels)) == len(labels) and not any(":" in label for label in labels)
+    assert labels[3] == "slipcast_masks/a.png.png"      # only a drive is left out
