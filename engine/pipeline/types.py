@@ -65,9 +65,9 @@ class View:
     image: (H, W, 3) uint8, sRGB, straight (not premultiplied), row 0 on top, undistorted.
     alpha: (H, W) uint8 or None; the image's own alpha or a given mask, 255 = object.
     valid: (H, W) bool or None (= everywhere); False where undistortion had no pixel to bring.
+    lens: what was taken out of the image as it is stored.
     depth: (H, W) float32 or None: distance along the camera's axis, world units; not finite = nothing there.
     normals: (H, W, 3) float32 or None: unit, world; (0, 0, 0) = nothing there.
-    lens: what was taken out of the picture as it is stored.
     """
 
     name: str
@@ -75,9 +75,9 @@ class View:
     image: np.ndarray
     alpha: np.ndarray | None = None
     valid: np.ndarray | None = None
+    lens: Lens = PINHOLE
     depth: np.ndarray | None = None
     normals: np.ndarray | None = None
-    lens: Lens = PINHOLE
 
 
 @dataclass(frozen=True)
