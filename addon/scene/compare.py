@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .results import PreparedResult, all_or_nothing, place_result, slipcast_collection
+from .results import PreparedResult, place_result, slipcast_collection
+from .scratch import all_or_nothing
 
 if TYPE_CHECKING:
     import bpy

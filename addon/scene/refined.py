@@ -12,8 +12,9 @@ from .images import pack_png
 from .materials import textured_material
 from .meshes import build_mesh
 from .refine_source import SPACE_KEY, RefineSource, active_modifiers, outlines_of
-from .results import PreparedResult, all_or_nothing
+from .results import PreparedResult
 from .scenes import find_object
+from .scratch import all_or_nothing
 
 if TYPE_CHECKING:
     from bpy.types import Image, Mesh, Object

@@ -3,8 +3,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from .mask_archive import archive_of_mask
 from .materials import textured_material
 from .meshes import build_mesh, check_mesh_arrays
 from .originals import keep_original, keep_views
+from .scratch import all_or_nothing
 
 if TYPE_CHECKING:
     import bpy
@@ -231,17 +231,3 @@ def _select_only(made: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> Non
         other.select_set(False, view_layer=view_layer)
     made.select_set(True, view_layer=view_layer)
     view_layer.objects.active = made
-
-
-@contextmanager
-def all_or_nothing(data: bpy.types.BlendData) -> Iterator[None]:
-    """Remove what was added to `data` inside the block when the block raises."""
-    kinds = (data.objects, data.collections, data.cameras, data.curves, data.meshes, data.materials, data.images)
-    before = [{block.as_pointer() for block in kind} for kind in kinds]
-    try:
-        yield
-    except BaseException:
-        for kind, known in zip(kinds, before):
-            for block in [block for block in kind if block.as_pointer() not in known]:
-                kind.remove(block)  # type: ignore[arg-type]
-        raise
