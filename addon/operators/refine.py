@@ -16,7 +16,8 @@ from .. import preferences, pump
 from ..job import GenerateRequest
 from ..properties import knob_properties, settings_from_properties
 from ..scene.busy import busy_words
-from ..scene.refine_source import MESH_LABEL, RefineSource, SourceWishes, read_source, symmetry_of
+from ..scene.mesh_npz import MESH_LABEL
+from ..scene.refine_source import RefineSource, SourceWishes, read_source, symmetry_of
 from ..scene.refined import other_state, swap_before_after
 from ..scene.results import Placement
 from ..scene.scenes import find_object

@@ -19,7 +19,7 @@ from ..background import BackgroundCall
 from .busy import busy_words
 from .live_arrays import LiveFrame, Topology, find_topology, linear_colours, place_of, read_frame
 from .live_marks import COLLECTION_KEY, COLOUR_NAME, dress, drop_unused_materials, live_collection, undress
-from .originals import JOB_KEY
+from .originals import JOB_KEY, METHOD_KEY
 from .results import Placement, slipcast_collection
 from .scenes import scene_of
 from .undo import push_undo
@@ -298,7 +298,7 @@ def _keep(end: _End) -> Object:
     made = bpy.data.objects.new(mesh.name, mesh)
     made.location = base
     undress(made, frame.colours is not None)
-    made[JOB_KEY], made["slipcast_method"], made["slipcast_stage"] = end.job, end.method, frame.stage
+    made[JOB_KEY], made[METHOD_KEY], made["slipcast_stage"] = end.job, end.method, frame.stage
     slipcast_collection(bpy.data, scene_of(end.job, end.scene_name)).objects.link(made)
     return made
 

@@ -22,8 +22,7 @@ from .cameras import (
     render_size_px,
     use_render_size,
 )
-from .refine_source import SPACE_KEY
-from .results import CAMERAS_KEY
+from .originals import CAMERAS_KEY, SPACE_KEY
 
 if TYPE_CHECKING:
     from bpy.types import Object, Scene

@@ -1,7 +1,6 @@
 """A refined mesh back onto the object it came from: positions alone, or a new mesh; what it was stays with it."""
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import bpy
@@ -11,20 +10,22 @@ from ...bridge.errors import BadMesh
 from .images import pack_png
 from .materials import textured_material
 from .meshes import build_mesh
-from .refine_source import SPACE_KEY, RefineSource, active_modifiers, outlines_of
+from .originals import (
+    BEFORE_KEY,
+    BEFORE_SHOWN_KEY,
+    CAMERAS_KEY,
+    ORIGINAL_KEY,
+    SPACE_KEY,
+    TEXTURE_KEY,
+    VIEWS_KEY,
+)
+from .refine_source import RefineSource, active_modifiers, outlines_of
 from .results import PreparedResult
 from .scenes import find_object
 from .scratch import all_or_nothing
 
 if TYPE_CHECKING:
     from bpy.types import Image, Mesh, Object
-
-log = logging.getLogger(__name__)
-
-BEFORE_KEY = "slipcast_before"         # of an object: the mesh it had before it was refined
-ORIGINAL_KEY = "slipcast_original"     # of a result: the mesh that came from the engine, before tweaks
-BEFORE_SHOWN_KEY = "slipcast_before_is_shown"
-TEXTURE_KEY = "slipcast_base_color"    # of an object: the image that was painted, whether a material uses it or not
 
 
 def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object, tuple[str, ...]]:
@@ -41,13 +42,21 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
             before, notes = _keep_topology(thing, source, prepared)
         else:
             notes = _take_new_mesh(thing, source, prepared)
-    for key, value in prepared.properties.items():
-        thing[key] = value
-    thing[SPACE_KEY] = source.world_from_local.ravel().tolist()
+    _note_job(thing, source, prepared)
     thing[BEFORE_KEY] = before
     if BEFORE_SHOWN_KEY in thing:
         del thing[BEFORE_SHOWN_KEY]
     return thing, notes
+
+
+def _note_job(thing: Object, source: RefineSource, prepared: PreparedResult) -> None:
+    """The folder that it was made from stays noted, so the cameras and the space that belong to it do, too."""
+    keeps_views = VIEWS_KEY in thing and SPACE_KEY in thing and not source.wishes.in_views
+    for key, value in prepared.properties.items():
+        if not (keeps_views and key == CAMERAS_KEY):
+            thing[key] = value
+    if not keeps_views:
+        thing[SPACE_KEY] = source.world_from_local.ravel().tolist()
 
 
 def _same_object(source: RefineSource) -> Object | None:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,16 +15,23 @@ from .images import pack_png
 from .mask_archive import archive_of_mask
 from .materials import textured_material
 from .meshes import build_mesh, check_mesh_arrays
-from .originals import keep_original, keep_views
+from .originals import (
+    CAMERAS_KEY,
+    DEVICE_KEY,
+    ENGINE_KEY,
+    JOB_KEY,
+    METHOD_KEY,
+    SECONDS_KEY,
+    SETTINGS_KEY,
+    keep_original,
+    keep_views,
+)
 from .scratch import all_or_nothing
 
 if TYPE_CHECKING:
     import bpy
 
-log = logging.getLogger(__name__)
-
 COLLECTION_NAME = "Slipcast"
-CAMERAS_KEY = "slipcast_cameras"    # of a result: cameras of its views, in their world, as JSON
 CAMERAS_BYTES = 256 * 1024          # thousands of cameras would swell the file; nobody places by one of so many
 CAMERA_SIZE = 0.1  # of a drawn camera, in sizes of the object
 
@@ -86,7 +92,7 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     world_from_views[:3, 3] = np.asarray(placement.base) - scale * bottom
     cameras = tuple(map(camera_from_mapping, _json(result, "cameras"))) if placement.import_cameras else ()
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
-                          world_from_views, _properties(result, engine_version, world_from_views, placement.base),
+                          world_from_views, _properties(result, engine_version),
                           views_vertices=vertices,
                           masks=_masks(result),
                           warnings=tuple(map(str, result.info.summary.get("warnings", ()))),
@@ -162,24 +168,18 @@ def _scale_and_bottom(vertices: np.ndarray, target_size: float) -> tuple[float, 
     return (target_size / longest if target_size > 0 else 1.0), bottom
 
 
-def _properties(result: Result, engine_version: str, world_from_views: np.ndarray,
-                base: tuple[float, float, float]) -> dict[str, Any]:
+def _properties(result: Result, engine_version: str) -> dict[str, Any]:
     info = result.info
-    local = np.eye(4)
-    local[:3, 3] = base
-    views_from_local = np.linalg.inv(world_from_views) @ local
     cameras = result.data.get("cameras", b"")
     kept = {CAMERAS_KEY: bytes(cameras).decode("utf-8", "replace")} if 0 < len(cameras) <= CAMERAS_BYTES else {}
     return {
         **kept,
-        "slipcast_job": info.job,
-        "slipcast_method": info.method,
-        "slipcast_settings": json.dumps(dict(info.settings), sort_keys=True),
-        "slipcast_engine": engine_version,
-        "slipcast_device": str(info.summary.get("device", "")),
-        "slipcast_seconds": float(info.summary.get("seconds", 0.0)),
-        "slipcast_views_from_local": [float(value) for value in views_from_local.ravel()],
-        "slipcast_world_from_views": [float(value) for value in world_from_views.ravel()],
+        JOB_KEY: info.job,
+        METHOD_KEY: info.method,
+        SETTINGS_KEY: json.dumps(dict(info.settings), sort_keys=True),
+        ENGINE_KEY: engine_version,
+        DEVICE_KEY: str(info.summary.get("device", "")),
+        SECONDS_KEY: float(info.summary.get("seconds", 0.0)),
     }
 
 
