@@ -7,7 +7,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.slipcast.addon.scene.photos import photo_camera, write_photos
+from bl_ext.user_default.slipcast.addon.scene.photos import image_file, photo_camera, write_photos
 from bl_ext.user_default.slipcast.bridge.errors import BadCameras
 from mathutils import Matrix
 from refine_played import Played
@@ -83,3 +83,18 @@ def test_a_photo_that_is_moved_behind_its_camera_or_missing_is_refused_in_words(
     lost.source, lost.filepath = "FILE", "/no/such/photo.jpg"
     with pytest.raises(RuntimeError, match="photo lost cannot be read"):
         OPS.refine(targets="PHOTOS")
+
+
+@pytest.mark.parametrize("of_a_file", [True, False], ids=["photo", "blank"])
+def test_what_was_painted_into_a_photo_is_sent_also_before_it_is_saved(tmp_path, of_a_file):
+    image = photo(8, 4) if of_a_file else bpy.data.images.new("blank", 8, 4)
+    painted = np.random.default_rng(5).random((4, 8, 4)).astype(np.float32)
+    painted[..., 3] = 1.0
+    image.pixels.foreach_set(painted.ravel())
+    before = len(bpy.data.images)
+    suffix, content = image_file(image)
+    assert suffix == ".png" and image.is_dirty and len(bpy.data.images) == before
+    (tmp_path / "sent.png").write_bytes(content)
+    sent = np.empty(painted.size, np.float32)
+    bpy.data.images.load(str(tmp_path / "sent.png")).pixels.foreach_get(sent)
+    assert np.abs(sent - painted.ravel()).max() <= 0.51 / 255     # rounded to bytes
