@@ -34,7 +34,7 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
     All of it is done, or nothing. Raises BadMesh when the object is gone, or its mesh is not the one that was sent.
     """
     thing = _same_object(source)
-    if thing is None or prepared.views_vertices is None:
+    if thing is None:
         raise BadMesh(f"{source.object_name}, which was refined, is not there any more.")
     with all_or_nothing(bpy.data):
         before: Mesh = thing.data  # type: ignore[assignment]
@@ -73,7 +73,6 @@ def _same_object(source: RefineSource) -> Object | None:
 def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult) -> tuple[Mesh, tuple[str, ...]]:
     """(the mesh before, notes). Loops, UVs, groups, shape keys and slots stay as they are; positions move."""
     moved = prepared.views_vertices
-    assert moved is not None
     if not np.array_equal(prepared.faces, source.faces):
         raise BadMesh(f"The engine gave {thing.name} other faces than it had.")
     applies = source.wishes.modifiers == "APPLY" and bool(active_modifiers(thing))
@@ -126,21 +125,20 @@ def _dress(thing: Object, mesh: Mesh, source: RefineSource, image: Image) -> tup
     thing[TEXTURE_KEY] = image
     if source.wishes.material == "NEW":
         mesh.materials.clear()
-        mesh.materials.append(textured_material(bpy.data.materials, thing.name, image))
+        mesh.materials.append(textured_material(bpy.data, thing.name, image))
         return ()
     return (f"The materials of {thing.name} are as they were; its new colours are in the image {image.name}.",)
 
 
 def _take_new_mesh(thing: Object, source: RefineSource, prepared: PreparedResult) -> tuple[str, ...]:
     """New faces, new UVs and one new material; the modifiers are gone, or stay but are switched off."""
-    assert prepared.views_vertices is not None
     inverse = np.linalg.inv(source.world_from_local)
     local = prepared.views_vertices.astype(np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
     step = -1 if source.mirrored else 1
     mesh = build_mesh(bpy.data.meshes, thing.name, local.astype(np.float32), prepared.faces[:, ::step],
                       prepared.corner_uvs[:, ::step])
     image = pack_png(bpy.data.images, f"{thing.name} Base Color", prepared.base_color_png)
-    mesh.materials.append(textured_material(bpy.data.materials, thing.name, image))
+    mesh.materials.append(textured_material(bpy.data, thing.name, image))
     thing[TEXTURE_KEY] = image
     _replace(thing, mesh)
     if source.wishes.modifiers == "APPLY":

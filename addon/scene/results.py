@@ -72,7 +72,7 @@ class PreparedResult:
     cameras: tuple[PinholeCamera, ...]
     world_from_views: np.ndarray
     properties: Mapping[str, Any]
-    views_vertices: np.ndarray | None = None
+    views_vertices: np.ndarray
     masks: bytes = b""
     warnings: tuple[str, ...] = ()
     normal_map_png: bytes | None = None
@@ -92,8 +92,7 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     world_from_views[:3, 3] = np.asarray(placement.base) - scale * bottom
     cameras = tuple(map(camera_from_mapping, _json(result, "cameras"))) if placement.import_cameras else ()
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
-                          world_from_views, _properties(result, engine_version),
-                          views_vertices=vertices,
+                          world_from_views, _properties(result, engine_version), vertices,
                           masks=_masks(result),
                           warnings=tuple(map(str, result.info.summary.get("warnings", ()))),
                           normal_map_png=(bytes(_data(result, "normal_map")) if "normal_map" in result.artefacts
@@ -113,7 +112,7 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
         relief = None
         if prepared.normal_map_png is not None:
             relief = pack_png(data.images, f"{name} Normal Map", prepared.normal_map_png, colors=False)
-        mesh.materials.append(textured_material(data.materials, name, image, relief))
+        mesh.materials.append(textured_material(data, name, image, relief))
         made = data.objects.new(name, mesh)
         made.location = prepared.placement.base
         for key, value in prepared.properties.items():

@@ -9,6 +9,7 @@ import bpy
 import numpy as np
 
 from ...bridge.errors import BadSettings
+from .materials import node_tree_of
 from .orbit import Sphere, bounding_sphere, orbit_directions
 from .scratch import scratch_data
 
@@ -84,9 +85,7 @@ def _objects_of(collection: Collection) -> set[Object]:
 
 def _even_world() -> bpy.types.World:
     world = bpy.data.worlds.new(NAME)
-    if bpy.app.version < (5, 0, 0):   # always on since
-        world.use_nodes = True
-    background = world.node_tree.nodes.get("Background")
+    background = node_tree_of(world).nodes.get("Background")
     background.inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
     background.inputs["Strength"].default_value = 1.0
     return world
