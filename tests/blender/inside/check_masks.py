@@ -10,7 +10,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.slipcast.addon import mask_store, pump
+from bl_ext.user_default.slipcast.addon import mask_store
 from bl_ext.user_default.slipcast.addon.operators import masks as mask_operators
 from bl_ext.user_default.slipcast.addon.scene import masks
 from bl_ext.user_default.slipcast.bridge.errors import BadFolder, BadMasks
@@ -178,20 +178,14 @@ def test_a_mask_file_of_another_size_replaces_a_mask_and_is_copied(views, tmp_pa
         OPS.replace_mask(view="c.png", filepath=str(tmp_path / "none.png"))
 
 
-def test_generate_with_these_masks_saves_what_was_painted_and_starts_the_job(views):
-    from fakes import FakeLanding, fake_session, finished
-
+def test_generate_with_these_masks_saves_what_was_painted_and_starts_the_job(views, fake_client):
     OPS.paint_mask(view="c.png")
     OPS.paint_mask(view="d.png")
     _paint(_shown("d.png"), _disc(20))
-    given, client, _ = fake_session(FakeLanding(), finished())
-    pump.open_session(given)
     assert OPS.generate_with_masks(folder=str(views), quality="draft") == {"FINISHED"}
-    sent = next(asked for asked in client.asked if asked[0] == "submit")
+    sent = next(asked for asked in fake_client.asked if asked[0] == "submit")
     assert "slipcast_masks/d.png.png" in sent[3] and "slipcast_masks/c.png.png" not in sent[3]
     assert sent[2]["quality"] == "draft"
-    pump.unregister()
-    pump.register()
 
 
 def test_a_landed_result_keeps_its_masks_and_its_folder(views):
