@@ -165,7 +165,7 @@ class SLIPCAST_OT_generate_from_scene(_TargetJob):
 
 
 class SLIPCAST_OT_before_after(Operator):
-    """Show the mesh as it was before it was refined or tweaked, and again as it is now"""
+    """Show the mesh as it was before it was refined or tweaked, or looked before a bake, and again as it is now"""
 
     bl_idname = "slipcast.before_after"
     bl_label = "Before / After"
@@ -175,7 +175,7 @@ class SLIPCAST_OT_before_after(Operator):
     def poll(cls, context: bpy.types.Context) -> bool:
         why = ("Leave edit mode first" if context.mode != "OBJECT" else
                "" if other_state(context.active_object) is not None else
-               "Select a mesh that was refined, or a result that was tweaked")
+               "Select a mesh that was refined or baked onto, or a result that was tweaked")
         cls.poll_message_set(why)
         return not why
 

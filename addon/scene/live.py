@@ -271,8 +271,8 @@ class LiveMesh:
             if not np.allclose(wanted, self._matrix, atol=1e-7):    # it costs a look at the whole scene
                 thing.matrix_basis = wanted.T.tolist()   # Blender takes columns
                 self._matrix = np.array(thing.matrix_basis)
-        if thing.hide_viewport == self.visible:
-            thing.hide_viewport = not self.visible
+        if thing.hide_viewport:         # an undo to when it was hidden
+            thing.hide_viewport = False
         self._shown = frame
 
 

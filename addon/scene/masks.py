@@ -21,6 +21,7 @@ import numpy as np
 
 from ...bridge.errors import BadImage, BadMasks, BadOutput
 from ...bridge.folders import painted_label
+from .images import PNG_SIGNATURE
 
 if TYPE_CHECKING:
     from bpy.types import Image
@@ -254,5 +255,5 @@ def grey_png(values: np.ndarray) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     rows = np.concatenate([np.zeros((height, 1), np.uint8), grey], axis=1).tobytes()
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return (PNG_SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
             + chunk(b"IDAT", zlib.compress(rows, 6)) + chunk(b"IEND", b""))

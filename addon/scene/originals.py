@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from bpy.types import Mesh, Object
+    from bpy.types import Material, Mesh, Object
     from mathutils import Matrix
 
 JOB_KEY = "slipcast_job"
@@ -81,11 +81,38 @@ def space_changed(thing: Object, matrix: Matrix) -> None:
             mesh.flip_normals()
 
 
+def other_mesh(thing: Object) -> Mesh | None:
+    """The mesh before refining or, for a result, before tweaks; the one after them while the one before is shown."""
+    return _kept_mesh(thing, BEFORE_KEY) or _kept_mesh(thing, ORIGINAL_KEY)
+
+
+def kept_materials(thing: Object) -> dict[str, Material]:
+    """Slot number as text -> what was worn before a bake; while that is shown, what is worn since. {} without."""
+    return {} if MATERIALS_KEY not in thing else {
+        number: each for number, each in thing[MATERIALS_KEY].items() if each is not None}
+
+
+def wear_other_materials(thing: Object) -> None:
+    """Change what is worn for `kept_materials`, and keep that instead."""
+    others = kept_materials(thing)
+    thing[MATERIALS_KEY] = _worn(thing)
+    for number, slot in enumerate(thing.material_slots):
+        slot.material = others.get(str(number))
+
+
 def remember_materials(thing: Object) -> None:
     """Keep what the object wears now, in place of what was kept before."""
-    worn = {str(number): slot.material for number, slot in enumerate(thing.material_slots) if slot.material is not None}
+    worn = _worn(thing)
     if worn:
         thing[MATERIALS_KEY] = worn
+    elif MATERIALS_KEY in thing:
+        del thing[MATERIALS_KEY]
+    if BEFORE_SHOWN_KEY in thing and other_mesh(thing) is None:
+        del thing[BEFORE_SHOWN_KEY]
+
+
+def _worn(thing: Object) -> dict[str, Material]:
+    return {str(number): slot.material for number, slot in enumerate(thing.material_slots) if slot.material is not None}
 
 
 def carry_origin(thing: Object, sources: Sequence[Object]) -> None:

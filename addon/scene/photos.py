@@ -12,12 +12,13 @@ import numpy as np
 
 from ...bridge.errors import BadCameras, BadImage
 from .cameras import PIXEL_ASPECT_KEY, RENDER_SIZE_KEY, PinholeCamera, pinhole_from_blender
+from .images import PNG_SIGNATURE
 from .targets import check_folder, write_views
 
 if TYPE_CHECKING:
     from bpy.types import CameraBackgroundImage, Image, Object, Scene
 
-SIGNATURES = ((b"\x89PNG\r\n\x1a\n", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"v/1\x01", ".exr"))
+SIGNATURES = ((PNG_SIGNATURE, ".png"), (b"\xff\xd8\xff", ".jpg"), (b"v/1\x01", ".exr"))
 HOW = "In the camera's properties, under Background Images, add the photo that this camera took."
 
 

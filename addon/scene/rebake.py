@@ -91,7 +91,7 @@ def rebake(thing: Object, sources: Sequence[Object], context: Context, settings:
     from the engine with.
 
     `thing` keeps its mesh; it gets UVs where it has none, and a new material with new images in all its slots. What
-    it wore before stays in the file (originals.py). Closing the iterator early, or an error, changes nothing.
+    it wore before is kept with it (originals.py). Closing the iterator early, or an error, changes nothing.
     Raises BadMesh, BadSettings.
     """
     _check(thing, sources, context, settings)

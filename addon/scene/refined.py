@@ -18,6 +18,9 @@ from .originals import (
     SPACE_KEY,
     TEXTURE_KEY,
     VIEWS_KEY,
+    kept_materials,
+    other_mesh,
+    wear_other_materials,
 )
 from .refine_source import RefineSource, active_modifiers, outlines_of
 from .results import PreparedResult
@@ -26,7 +29,7 @@ from .scratch import all_or_nothing
 from .solid import applied_mesh
 
 if TYPE_CHECKING:
-    from bpy.types import Image, Mesh, Object
+    from bpy.types import Image, Material, Mesh, Object
 
 
 def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object, tuple[str, ...]]:
@@ -147,24 +150,27 @@ def _take_new_mesh(thing: Object, source: RefineSource, prepared: PreparedResult
 
 
 # --- before and after -----------------------------------------------------------------------------------------------
-def other_state(thing: Object | None) -> Mesh | None:
-    """The mesh that the toggle would show; None where there is none."""
+def other_state(thing: Object | None) -> Mesh | dict[str, Material] | None:
+    """The mesh, or else the materials by slot, that the toggle would show; None where there is neither."""
     if thing is None:
         return None
-    found = thing.get(BEFORE_KEY) or thing.get(ORIGINAL_KEY)
-    return found if isinstance(found, bpy.types.Mesh) else None
+    return other_mesh(thing) or kept_materials(thing) or None
 
 
 def swap_before_after(thing: Object) -> bool:
-    """Show the mesh before refining or tweaking instead of the one after, or the other way round.
+    """Show the mesh before refining or tweaking instead of the one after, or the other way round; of an object that has
+    but one mesh, the materials before a bake.
 
     Returns whether it is the one before. Raises BadMesh where there is nothing to compare.
     """
     other = other_state(thing)
     if other is None:
-        raise BadMesh(f"{thing.name} has no earlier state.", "Refine it, or tweak a result of Slipcast.")
-    key = BEFORE_KEY if BEFORE_KEY in thing else ORIGINAL_KEY
-    thing[key] = thing.data
-    thing.data = other
+        raise BadMesh(f"{thing.name} has no earlier state.", "Refine it, bake onto it, or tweak a result of Slipcast.")
+    if isinstance(other, dict):
+        own_mesh(thing)
+        wear_other_materials(thing)
+    else:
+        thing[BEFORE_KEY if BEFORE_KEY in thing else ORIGINAL_KEY] = thing.data
+        thing.data = other
     thing[BEFORE_SHOWN_KEY] = not thing.get(BEFORE_SHOWN_KEY, False)
     return bool(thing[BEFORE_SHOWN_KEY])

@@ -92,3 +92,27 @@ def test_a_mesh_that_was_made_from_no_views_is_refined_in_the_world_of_its_targe
     _refine(thing)
     assert np.allclose(originals.views_from_local(thing), np.array(thing.matrix_world))
     assert [each["name"] for each in json.loads(thing[originals.CAMERAS_KEY])] == ["orbit"]
+
+
+def test_what_was_worn_before_a_bake_can_be_seen_again_also_when_it_was_baked_twice():
+    high, low = ball("High", 3), ball("Low", 2)
+    old = bpy.data.materials.new("Old")
+    low.data.materials.append(old)
+    select(low, high)
+    OPS.rebake(texture_px="512", normal=False)
+    first = low.active_material
+    assert OPS.before_after() == {"FINISHED"} and low.active_material == old
+    assert OPS.before_after() == {"FINISHED"} and low.active_material == first
+    OPS.before_after()
+    OPS.rebake(texture_px="512", normal=False)          # while the one before is shown
+    second = low.active_material
+    assert second not in (old, first)
+    assert refined.swap_before_after(low) is True and low.active_material == old
+    assert refined.swap_before_after(low) is False and low.active_material == second
+
+
+def test_a_bare_mesh_that_is_baked_onto_wore_nothing_to_go_back_to():
+    high, low = ball("High", 3), ball("Low", 2)
+    select(low, high)
+    OPS.rebake(texture_px="512", normal=False)
+    assert originals.kept_materials(low) == {} and not OPS.before_after.poll()
