@@ -51,7 +51,7 @@ class TargetSettings:
 
 @dataclass(frozen=True)
 class TargetProgress:
-    """done of total views are written; `name` is the last one's."""
+    """done of total views are written; `name` is the last one's, "" before the first."""
 
     done: int
     total: int
@@ -107,6 +107,7 @@ def render_targets(scene: Scene, view_layer: ViewLayer, subject: Object | Collec
             with copied_scene(stage) as data:
                 _use_engine(stage, settings)
                 _use_data_engine(data)
+                yield TargetProgress(0, len(cameras), "")
                 for number, (name, camera) in enumerate(cameras):
                     stage.camera = data.camera = camera
                     frames.append(_render_view(stage, data, folder, name, written))
@@ -128,8 +129,13 @@ def _prepare(stage: Scene, settings: TargetSettings) -> None:
                  "use_crop_to_border", "use_stamp", "use_freestyle", "use_file_extension"):
         setattr(render, name, False)
     shown = stage.view_settings
-    stage.display_settings.display_device = "sRGB"
-    shown.view_transform, shown.look, shown.exposure, shown.gamma = "Standard", "None", 0.0, 1.0
+    try:
+        stage.display_settings.display_device = "sRGB"
+        shown.view_transform, shown.look, shown.exposure, shown.gamma = "Standard", "None", 0.0, 1.0
+    except TypeError as error:     # of an enumeration that has no such entry
+        raise BadSettings("The colour management of this Blender has no sRGB display with the view Standard, in which "
+                          f"views are rendered ({error}).", "Start Blender without a configuration of its own for "
+                          "OpenColorIO, or add both to it.") from error
     shown.use_curve_mapping = False
     if hasattr(shown, "use_white_balance"):   # since 4.3
         shown.use_white_balance = False
