@@ -9,7 +9,7 @@ from ..bridge.errors import BadMesh, BridgeError, InternalError
 from .job import GenerateRequest
 from .mask_store import keep_masks
 from .scene.dressing import dress
-from .scene.originals import JOB_KEY, MASKS_KEY, VIEWS_KEY
+from .scene.originals import JOB_KEY, keep_source
 from .scene.photo_behind import show_behind_cameras
 from .scene.refined import land_refined
 from .scene.results import PreparedResult, place_result
@@ -56,7 +56,8 @@ class SceneLanding:
             return dress(prepared, request.onto, scene)
         if request.refined is None:
             made = place_result(prepared, bpy.data, scene, view_layer)
-            made[VIEWS_KEY], made[MASKS_KEY] = str(request.folder), str(prepared.properties[JOB_KEY])
+            if not request.kept:     # else nobody has told what it was made from
+                keep_source(made, request.folder, of_picture=request.method == "image")
             if request.method == "image" and prepared.placement.import_cameras:
                 self.notes = show_behind_cameras(made, request.folder)
             return made

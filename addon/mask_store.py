@@ -15,7 +15,7 @@ import bpy
 from ..bridge.errors import BadMasks
 from .preferences import ROOT_PACKAGE
 from .scene.masks import ViewMask, read_archive
-from .scene.originals import JOB_KEY, MASKS_KEY, VIEWS_KEY
+from .scene.originals import JOB_KEY, MASKS_KEY, was_made_from
 
 log = logging.getLogger(__name__)
 MOST_KEPT = 40
@@ -39,8 +39,9 @@ def keep_masks(job: str, archive: bytes, warnings: Sequence[str]) -> None:
 
 
 def kept_masks(folder: str, things: Iterable[bpy.types.Object]) -> tuple[tuple[ViewMask, ...], tuple[str, ...]]:
-    """(masks, warnings) of the newest job among `things` that was made from the view folder; empty without one."""
-    made = [thing for thing in things if thing.get(VIEWS_KEY) == folder]
+    """(masks, warnings) of the newest job among `things` that was made from the view folder, or the picture; empty
+    without one."""
+    made = [thing for thing in things if was_made_from(thing, folder)]
     jobs = {str(thing[key]) for thing in made for key in [MASKS_KEY if MASKS_KEY in thing else JOB_KEY] if key in thing}
     stored = _folder() if jobs else None
     if stored is None:

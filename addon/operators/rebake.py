@@ -14,7 +14,7 @@ from ...bridge.settings import BakeSettings
 from ..job import GenerateRequest
 from ..properties import knob_properties, path_property, settings_from_properties
 from ..scene.mesh_npz import MESH_LABEL, mesh_npz
-from ..scene.originals import VIEWS_KEY, kept_original
+from ..scene.originals import kept_original, views_folder_of
 from ..scene.rebake import SOLID_TYPES, RebakeSettings, RebakeStep, rebake
 from ..scene.results import Placement
 from ..scene.undo import push_undo
@@ -134,7 +134,7 @@ def views_request(asked: Any, context: bpy.types.Context) -> GenerateRequest:
     """
     thing = context.active_object
     assert thing is not None
-    folder = bpy.path.abspath(asked.folder.strip()) or str(thing.get(VIEWS_KEY, ""))
+    folder = bpy.path.abspath(asked.folder.strip()) or views_folder_of(thing)
     if not folder:
         raise BadFolder(*NO_VIEWS)
     settings = settings_from_properties(lambda name: getattr(asked, name), BakeSettings)

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from ..scene.photos import write_photos
 from ..scene.targets import LARGEST_PX, TargetProgress, TargetSettings, render_targets
 from .render_views import ENGINE_ITEMS, LIGHTING_ITEMS
 
-OWN_FOLDER = "slipcast_targets"
+OWN_FOLDER = "slipcast_targets_"
 TARGET_ITEMS = (("ORBIT", "Renders, All Around", "Renders of an object or a collection from cameras placed around it"),
                 ("CAMERAS", "Renders, Scene Cameras", "Renders of an object or a collection from the scene's cameras"),
                 ("PHOTOS", "Photos behind Cameras", "The background images of the scene's cameras: photos they took"),
@@ -84,12 +84,11 @@ def start_targets(read: Callable[[str], Any], context: bpy.types.Context) -> tup
 
 
 def own_folder() -> Path:
-    """An empty folder of ours that Blender takes away when it ends. Raises BadOutput."""
-    place = Path(bpy.app.tempdir) / OWN_FOLDER
+    """An empty folder for one job, that Blender takes away when it ends: till then the mesh that was made from it can be
+    painted from it again. Raises BadOutput."""
     try:
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True, exist_ok=True)
+        Path(bpy.app.tempdir).mkdir(parents=True, exist_ok=True)     # somebody may have tidied up
+        return Path(tempfile.mkdtemp(prefix=OWN_FOLDER, dir=bpy.app.tempdir))
     except OSError as error:
-        raise BadOutput(f"{place} cannot be written: {error.strerror}.", "Check Temporary Files in the preferences.") \
-            from error
-    return place
+        raise BadOutput(f"{bpy.app.tempdir} cannot be written: {error.strerror}.",
+                        "Check Temporary Files in the preferences.") from error

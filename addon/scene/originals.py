@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bpy.types import Mesh, Object
     from mathutils import Matrix
 
@@ -18,6 +20,7 @@ JOB_KEY = "slipcast_job"
 ORIGINAL_KEY = "slipcast_original"             # a mesh
 MATERIALS_KEY = "slipcast_materials_before"    # slot number as text -> material
 VIEWS_KEY = "slipcast_views"                   # folder of the views it was made from
+PICTURE_KEY = "slipcast_picture"               # the one picture it was made from
 MASKS_KEY = "slipcast_views_job"               # the job that was given them; a refining since then had others
 SPACE_KEY = "slipcast_views_from_local"        # 16 numbers, row by row
 _PREFIX = "slipcast_"
@@ -34,6 +37,22 @@ def kept_original(thing: Object) -> Mesh | None:
     """The mesh that `thing` came with, in the object's own space; None where it was not kept."""
     found = thing.get(ORIGINAL_KEY)
     return found if hasattr(found, "polygons") else None
+
+
+def keep_source(thing: Object, path: Path, of_picture: bool) -> None:
+    """Keep what `thing` was made from: a view folder, or one picture. path: absolute."""
+    thing[PICTURE_KEY if of_picture else VIEWS_KEY], thing[MASKS_KEY] = str(path), str(thing[JOB_KEY])
+
+
+def views_folder_of(thing: Object) -> str:
+    """The view folder that `thing` was made from; "" where it was made from something else, or nobody knows from what.
+    """
+    return str(thing.get(VIEWS_KEY, ""))
+
+
+def was_made_from(thing: Object, path: str) -> bool:
+    """path: of a view folder or a picture, absolute."""
+    return path in (thing.get(VIEWS_KEY), thing.get(PICTURE_KEY))
 
 
 def views_from_local(thing: Object) -> np.ndarray:
