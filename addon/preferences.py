@@ -7,6 +7,7 @@ import bpy
 from bpy.props import BoolProperty, IntProperty, StringProperty
 from bpy.types import AddonPreferences
 
+from ..bridge.errors import BadOutput
 from .engine_process import PYTHON_VARIABLE, EngineProcess, find_engine_python, python_from_environment
 
 ROOT_PACKAGE = __package__.rpartition(".")[0]   # "bl_ext.user_default.slipcast" once installed
@@ -78,10 +79,19 @@ def data_folder() -> Path:
     found = find()
     if found is not None and found.data_folder:
         return Path(bpy.path.abspath(found.data_folder)).absolute()
+    return user_folder()
+
+
+def user_folder(name: str = "", create: bool = False) -> Path:
+    """The add-on's own folder in the user's settings, or one in it. Raises BadOutput when it cannot be made."""
     try:
-        return Path(bpy.utils.extension_path_user(ROOT_PACKAGE))
+        found = bpy.utils.extension_path_user(ROOT_PACKAGE, path=name, create=create)
     except ValueError:  # not installed as an extension
-        return Path(bpy.utils.user_resource("DATAFILES", path="slipcast"))
+        found = bpy.utils.user_resource("DATAFILES", path=str(Path("slipcast", name)), create=create)
+    if not found:       # Blender's way to say so, and the current folder to a Path
+        raise BadOutput("Slipcast's folder in Blender's user settings cannot be written.",
+                        "Is the disk full, and may you write there?")
+    return Path(found)
 
 
 def make_engine_process(package_root: Path) -> EngineProcess:

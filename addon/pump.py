@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bpy
+from bpy.app.handlers import persistent
 
 from ..bridge.connection import Connection
 from ..bridge.errors import InternalError
@@ -151,9 +152,19 @@ def _connect(connection: Connection) -> Client:
     return client
 
 
+@persistent
+def _after_load(*_: Any) -> None:
+    """Another file is open: its lists are empty, and what ended has not ended for it: it may offer that result."""
+    if _session is not None:
+        _session.ended_jobs.clear()
+        history_view.sync(_session.history)
+
+
 def register() -> None:
     open_session(Session(_make_process, _connect, SceneLanding(), _live))
+    bpy.app.handlers.load_post.append(_after_load)
 
 
 def unregister() -> None:
+    bpy.app.handlers.load_post.remove(_after_load)
     close_session()

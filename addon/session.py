@@ -44,6 +44,7 @@ CANCEL_TIMEOUT_S = 8.0   # the engine kills a job 1 s after a cancel; beyond thi
 LOST_TIMEOUT_S = 30.0    # an engine whose process runs but that has not answered for so long is given up
 CLOSE_PATIENCE_S = 0.3   # for a cancel to reach the engine when Blender closes
 START_AGAIN = "Press Generate to start it again."
+STILL_KEPT = "The engine keeps the result: it can be had from Results."
 
 
 class Session:
@@ -392,7 +393,10 @@ class Session:
             job.waiting_for = why_not
             return
         self._live.end()
-        name = self._landing.land(prepared, job.request)
+        try:
+            name = self._landing.land(prepared, job.request)
+        except BridgeError as error:
+            raise type(error)(error.message, f"{error.hint} {STILL_KEPT}".strip()) from error
         assert self._info is not None
         self.outcome = outcome_of(self._info, prepared, job, name, self._landing.notes)
         self._end(None)

@@ -12,7 +12,8 @@ from bpy.types import Operator
 from ...bridge.errors import BadFolder, BridgeError
 from ...bridge.settings import ViewsSettings
 from .. import preferences, pump
-from ..job import GenerateRequest
+from ..job import GenerateRequest, Outcome
+from ..landing import refuse_script_in_another_mode
 from ..properties import addon_properties, knob_properties, settings_from_properties
 from ..scene.results import Placement
 from ..terminal import ProgressLines
@@ -69,13 +70,15 @@ class SLIPCAST_OT_cancel(Operator):
         return {"FINISHED"}
 
 
-def run_job(request: GenerateRequest) -> None:
-    """Start a job; without a window, wait for its end. Raises BridgeError."""
+def run_job(request: GenerateRequest) -> Outcome | None:
+    """Start a job; without a window, wait for its end (None: it goes on). Raises BridgeError."""
+    refuse_script_in_another_mode()
     pump.session().generate(request)
     pump.wake()
-    if bpy.app.background:
-        with ProgressLines() as lines:
-            pump.wait_for_job(lines.show)
+    if not bpy.app.background:
+        return None
+    with ProgressLines() as lines:
+        return pump.wait_for_job(lines.show)
 
 
 def why_not_start(context: bpy.types.Context) -> str:

@@ -18,14 +18,13 @@ from ...bridge.settings import METHODS
 from .. import history_view, pending, preferences, pump
 from ..history import FILE_NAMES, MESH_NAMES, Errand, differing_settings
 from ..job import GenerateRequest
-from ..landing import scene_for
+from ..landing import SceneLanding, refuse_script_in_another_mode, scene_for
 from ..properties import knob_properties, settings_from_properties
 from ..scene.compare import place_side_by_side
 from ..scene.files import write_result
 from ..scene.results import Placement, PreparedResult, prepare_result
 from ..scene.undo import push_undo
-from ..terminal import ProgressLines
-from .generate import JOB_RUNS, NO_PYTHON
+from .generate import JOB_RUNS, NO_PYTHON, run_job
 
 NOTHING_SELECTED = "Select a result in the list"
 _JOB = StringProperty(name="Job", options={"SKIP_SAVE"}, description="Id of the job; empty: the one that is selected")
@@ -164,10 +163,11 @@ class SLIPCAST_OT_compare_results(_HistoryOperator):
         pair = (self.job, self.other) if self.other else tuple(history_view.marked_jobs(context))
         if len(pair) != 2 or not all(pair):
             raise UnknownJob("Two results are compared.", "Mark two in the list, or give job and other.")
+        refuse_script_in_another_mode()
         scene, base = context.scene.name, tuple(context.scene.cursor.location)
         begin_errand(Errand("Fetching two results", pair, (*MESH_NAMES, "normal_map"),
                             lambda results: prepare_pair(results, base),
-                            lambda prepared: land_pair(prepared, scene)))
+                            lambda prepared: land_pair(prepared, scene), SceneLanding().why_not_now))
 
 
 class SLIPCAST_OT_reveal_result(_HistoryOperator):
@@ -240,12 +240,7 @@ def start_kept(context: bpy.types.Context, job: str, changes: dict[str, Any] | N
     name = (info.label if info is not None else None) or _pending_label(context, job) or f"Slipcast {job[:8]}"
     placement = Placement(name, tuple(context.scene.cursor.location), target_size, import_cameras)
     method = info.method if info is not None else ""
-    pump.session().generate(GenerateRequest(Path(), None, placement, context.scene.name, method=method, kept=job,
-                                            changes=changes))
-    pump.wake()
-    if bpy.app.background:
-        with ProgressLines() as lines:
-            pump.wait_for_job(lines.show)
+    run_job(GenerateRequest(Path(), None, placement, context.scene.name, method=method, kept=job, changes=changes))
 
 
 def _pending_label(context: bpy.types.Context, job: str) -> str:

@@ -9,7 +9,7 @@ from bpy.props import BoolProperty
 from bpy.types import Operator
 
 from ...bridge.errors import BridgeError
-from .. import pump
+from .. import pending, pump
 from .generate import NO_JOB
 
 NO_MESH = "No mesh has come yet: wait until the live mesh appears"
@@ -108,6 +108,7 @@ class SLIPCAST_OT_finish_early(Operator):
 
 @persistent
 def _after_undo(*_: Any) -> None:
+    pending.note(pump.session())     # the step of a landing was pushed while its job was still noted
     live = pump.live_mesh()
     live.after_undo()
     if live.has_stale and not bpy.app.background and not bpy.app.timers.is_registered(_tidy):

@@ -20,8 +20,7 @@ from ..scene.refined import other_state, swap_before_after
 from ..scene.results import Placement
 from ..scene.scenes import find_object
 from ..scene.targets import TargetProgress
-from ..terminal import ProgressLines
-from .generate import JOB_RUNS, NO_PYTHON
+from .generate import JOB_RUNS, NO_PYTHON, run_job
 from .scene_targets import RENDERED, chosen_subject, start_targets, target_properties
 from .stepped import SteppedOperator
 
@@ -88,11 +87,7 @@ class _TargetJob(SteppedOperator):
             raise Conflict("A job was begun while the views were rendered.", "Wait for it, or cancel it.")
         assert self._begin is not None
         request = self._begin()
-        pump.session().generate(request)
-        pump.wake()
-        if bpy.app.background:
-            with ProgressLines() as lines:
-                pump.wait_for_job(lines.show)
+        run_job(request)
         return {"INFO"}, f"{request.placement.name}: sent to the engine"
 
     def read(self, context: bpy.types.Context) -> Callable[[str], Any]:

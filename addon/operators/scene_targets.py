@@ -84,7 +84,7 @@ def start_targets(read: Callable[[str], Any], context: bpy.types.Context) -> tup
 
 
 def own_folder() -> Path:
-    """An empty folder for one job, that Blender takes away when it ends: till then the mesh that was made from it can be
+    """An empty folder for one job. Blender takes it away when it ends; till then the mesh that was made from it can be
     painted from it again. Raises BadOutput."""
     try:
         Path(bpy.app.tempdir).mkdir(parents=True, exist_ok=True)     # somebody may have tidied up

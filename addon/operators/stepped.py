@@ -42,8 +42,8 @@ class SteppedOperator(Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         last = None
         try:
-            for last in self.start(context):
-                pass
+            for step in self.start(context):
+                last = step
             told = self.ending(context, last)
         except BridgeError as error:
             self.report({"ERROR"}, str(error))

@@ -46,7 +46,7 @@ class SLIPCAST_PT_history(Panel):
         else:
             _draw_list(layout, context, desk)
         if desk.errand is not None:
-            draw_text(layout, context, f"{desk.errand.words}.", "SORTTIME")
+            draw_text(layout, context, f"{desk.errand.waiting_for or desk.errand.words}.", "SORTTIME")
         if desk.error is not None:
             draw_text(layout.box(), context, str(desk.error), "ERROR")
 
