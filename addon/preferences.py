@@ -9,6 +9,7 @@ from bpy.types import AddonPreferences
 
 from ..bridge.errors import BadOutput
 from .engine_process import PYTHON_VARIABLE, EngineProcess, find_engine_python, python_from_environment
+from .properties import path_of
 
 ROOT_PACKAGE = __package__.rpartition(".")[0]   # "bl_ext.user_default.slipcast" once installed
 DEFAULT_QUOTA_GB = 20
@@ -77,9 +78,7 @@ def models_mirror() -> str:
 def data_folder() -> Path:
     """Where the engine keeps its files; it may not exist yet."""
     found = find()
-    if found is not None and found.data_folder:
-        return Path(bpy.path.abspath(found.data_folder)).absolute()
-    return user_folder()
+    return (path_of(found.data_folder) if found is not None else None) or user_folder()
 
 
 def user_folder(name: str = "", create: bool = False) -> Path:

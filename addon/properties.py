@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import bpy
@@ -22,6 +23,11 @@ _MAY_BE_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5,
 def path_property(subtype: str = "DIR_PATH", options: set[str] | frozenset[str] = frozenset(), **shown: Any) -> Any:
     """A property for a folder (or FILE_PATH), which may be given from the .blend file's own ("//photos")."""
     return StringProperty(subtype=subtype, options={*options, *_MAY_BE_RELATIVE}, **shown)
+
+
+def path_of(text: str) -> Path | None:
+    """The absolute path that a path property names; None when it is empty."""
+    return Path(bpy.path.abspath(text.strip())).absolute() if text.strip() else None
 
 
 def knob_properties(kind: type, **extra: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -14,7 +13,7 @@ from ...bridge.settings import ViewsSettings
 from .. import preferences, pump
 from ..job import GenerateRequest, Outcome
 from ..landing import refuse_script_in_another_mode
-from ..properties import addon_properties, knob_properties, settings_from_properties
+from ..properties import addon_properties, knob_properties, path_of, settings_from_properties
 from ..scene.results import Placement
 from ..terminal import ProgressLines
 
@@ -91,10 +90,9 @@ def why_not_start(context: bpy.types.Context) -> str:
 def read_request(operator: Operator, context: bpy.types.Context) -> GenerateRequest:
     """What the operator was called with, else what the panel says. Raises BadFolder or BadSettings."""
     read = _reader(operator, context)
-    folder = read("folder").strip()
-    if not folder:
+    path = path_of(read("folder"))
+    if path is None:
         raise BadFolder("No view folder is chosen.", "Choose the folder that holds the pictures and their cameras.")
-    path = Path(bpy.path.abspath(folder)).absolute()
     scene = context.scene
     placement = Placement(path.name or "Slipcast", tuple(scene.cursor.location), read("target_size"),
                           read("import_cameras"))

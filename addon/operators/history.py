@@ -19,7 +19,7 @@ from .. import history_view, pending, preferences, pump
 from ..history import FILE_NAMES, MESH_NAMES, Errand, differing_settings
 from ..job import GenerateRequest
 from ..landing import SceneLanding, refuse_script_in_another_mode, scene_for
-from ..properties import knob_properties, settings_from_properties
+from ..properties import knob_properties, path_of, settings_from_properties
 from ..scene.compare import place_side_by_side
 from ..scene.files import write_result
 from ..scene.results import Placement, PreparedResult, prepare_result
@@ -183,8 +183,7 @@ class SLIPCAST_OT_reveal_result(_HistoryOperator):
 
     def do(self, context: bpy.types.Context) -> None:
         job = self.job or chosen_job(context)
-        given = self.folder.strip()
-        folder = Path(bpy.path.abspath(given)).absolute() if given else preferences.data_folder() / "results"
+        folder = path_of(self.folder) or preferences.data_folder() / "results"
         begin_errand(Errand("Fetching the files", (job,), FILE_NAMES,
                             lambda results: write_result(folder, results[0]), show_folder))
 

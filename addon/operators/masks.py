@@ -12,6 +12,7 @@ from bpy.types import Operator, PropertyGroup
 from ...bridge.errors import BadFolder, BadImage, BridgeError
 from ...bridge.folders import collect_view_folder, list_pictures
 from ..mask_store import kept_masks
+from ..properties import path_of, path_property
 from ..scene.image_editor import show_for_painting
 from ..scene.masks import (
     FOLDER_KEY,
@@ -37,13 +38,12 @@ _BLEND = {"OBJECT": "ADD_ALPHA", "BACKGROUND": "ERASE_ALPHA"}
 
 def folder_of(context: bpy.types.Context) -> Path | None:
     """The view folder that the panel names; None without one."""
-    given = context.scene.slipcast.folder.strip()  # type: ignore[attr-defined]
-    return Path(bpy.path.abspath(given)).absolute() if given else None
+    return path_of(context.scene.slipcast.folder)  # type: ignore[attr-defined]
 
 
-def views_to_look_at(context: bpy.types.Context) -> list[tuple[str, str]]:
-    """(view, why) as the newest result from the folder tells; empty without one."""
-    folder = folder_of(context)
+def views_to_look_at(context: bpy.types.Context, folder: Path | None = None) -> list[tuple[str, str]]:
+    """(view, why) as the newest result from the folder (None: the panel's) tells; empty without one."""
+    folder = folder or folder_of(context)
     return [] if folder is None else doubtful(*kept_masks(str(folder), context.scene.objects), folder)
 
 
@@ -70,7 +70,10 @@ def _search_views(self: Any, context: bpy.types.Context, text: str) -> list[str]
 
 
 _VIEW = {"view": StringProperty(name="View", search=_search_views, options={"SKIP_SAVE"},
-                                description="Picture of the view folder, as its cameras call it; empty: the one shown")}
+                                description="Picture of the view folder, as its cameras call it; empty: the one shown"),
+         "folder": path_property(name="Folder", options={"SKIP_SAVE"},
+                                 description="The view folder; empty: that of the mask that is shown, else the "
+                                             "panel's")}
 
 
 class SLIPCAST_PG_masks(PropertyGroup):
@@ -86,26 +89,33 @@ class _MaskOperator(Operator):
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
         cls.poll_message_set(NO_FOLDER)
-        return folder_of(context) is not None
+        return shown_mask(context) is not None or folder_of(context) is not None
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        folder = folder_of(context)
-        assert folder is not None
         try:
-            words = self.change(folder, self.chosen_view(context), context)
+            words = self.change(*self.chosen_view(context), context)
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
         self.report({"INFO"}, words)
         return {"FINISHED"}
 
-    def chosen_view(self, context: bpy.types.Context) -> str:
-        """Raises BadImage when no view is named or shown."""
+    def chosen_view(self, context: bpy.types.Context) -> tuple[Path, str]:
+        """(view folder, view): what was given, else those of the mask that is shown, else the panel's folder.
+
+        Raises BadFolder, or BadImage when no view is named or shown.
+        """
         image = shown_mask(context)
+        if image is not None and self.view not in ("", image[VIEW_KEY]):
+            image = None
+        shown = Path(str(image[FOLDER_KEY])) if image is not None else None
+        folder = path_of(self.folder) or shown or folder_of(context)
+        if folder is None:
+            raise BadFolder(f"{NO_FOLDER}.")
         view = self.view or (str(image[VIEW_KEY]) if image is not None else "")
         if not view:
             raise BadImage("No view is chosen.", "Name one of the folder's pictures, or show its mask first.")
-        return view
+        return folder, view
 
     def change(self, folder: Path, view: str, context: bpy.types.Context) -> str:
         """Do it; returns what was done, for the status bar. Raises BridgeError."""
@@ -186,7 +196,9 @@ class SLIPCAST_OT_replace_mask(_MaskOperator):
         files = collect_view_folder(folder)
         if view not in files:
             raise BadImage(f"{folder} has no view {view}.", "Choose another view.")
-        path = Path(bpy.path.abspath(self.filepath))
+        path = path_of(self.filepath)
+        if path is None:
+            raise BadImage("No file is chosen.", "Choose the image that is to be the mask.")
         photo = read_picture(files[view], SIDE_PX)
         mask = fitted(grey_of_file(path), photo.shape[1], photo.shape[0], path.name)
         written = save_mask(folder, view, mask)
@@ -233,10 +245,11 @@ class SLIPCAST_OT_generate_with_masks(Operator):
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
-            for image in open_masks(folder_of(context)):
+            request = read_request(self, context)
+            for image in open_masks(request.folder):
                 if image.is_dirty:
                     _save(image)
-            run_job(read_request(self, context))
+            run_job(request)
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}

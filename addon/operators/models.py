@@ -1,7 +1,6 @@
 """Fetch, check and remove the weights of models."""
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -13,6 +12,7 @@ from ...bridge.model_messages import ModelInfo
 from .. import preferences, pump
 from ..models import ModelDesk, licence_words, need_words
 from ..panels.text import draw_text
+from ..properties import path_of
 from .generate import NO_PYTHON
 
 OFFLINE = "Online access is off: allow it under Preferences > System > Network, or give the file yourself"
@@ -117,11 +117,11 @@ class SLIPCAST_OT_adopt_model(_ModelOperator):
             self.layout.prop(self, "accept_licence")
 
     def ask(self, desk: ModelDesk) -> None:
-        given = self.filepath.strip()
-        if not given:
+        given = path_of(self.filepath)
+        if given is None:
             raise BadSettings("No file is chosen.", "Choose the model's file.")
         check_licence(desk.find(self.model), self.accept_licence)
-        desk.fetch(self.model, place=str(Path(bpy.path.abspath(given)).absolute()), offline=True,
+        desk.fetch(self.model, place=str(given), offline=True,
                    accept_licence=self.accept_licence)
 
 

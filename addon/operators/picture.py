@@ -15,7 +15,7 @@ from ...bridge.model_messages import ModelInfo
 from ...bridge.settings import ImageSettings
 from .. import pump
 from ..job import GenerateRequest
-from ..properties import knob_properties, path_property, settings_from_properties
+from ..properties import knob_properties, path_of, path_property, settings_from_properties
 from ..scene.results import Placement
 from .generate import run_job, why_not_start
 
@@ -154,17 +154,17 @@ def chosen_model(asked: Any) -> ModelInfo | None:
 
 def picture_of(context: bpy.types.Context) -> Path | None:
     """The picture that the panel names; None without one."""
-    return file_of(context.scene.slipcast_picture.filepath)  # type: ignore[attr-defined]
+    return path_of(context.scene.slipcast_picture.filepath)  # type: ignore[attr-defined]
 
 
 def read_picture_request(operator: Operator, context: bpy.types.Context) -> GenerateRequest:
     """What the operator was called with, else what the panel says. Raises BadImage, BadMasks or BadSettings."""
     read = _reader(operator, context)
     _take_browsed(operator, context)
-    picture = file_of(read("filepath"))
+    picture = path_of(read("filepath"))
     if picture is None:
         raise BadImage("No picture is chosen.", "Choose a PNG, JPEG or WebP file that shows one object.")
-    mask = file_of(read("mask"))
+    mask = path_of(read("mask"))
     for path, kind in ((picture, BadImage), (mask, BadMasks)):
         if path is not None and not path.is_file():
             raise kind(f"There is no file {path}.", "Choose another one.")
@@ -181,11 +181,6 @@ def _take_browsed(operator: Any, context: bpy.types.Context) -> None:
     asked: Any = context.scene.slipcast_picture  # type: ignore[attr-defined]
     if browsed and operator.options.is_invoke and asked.filepath != browsed:
         asked.filepath = browsed
-
-
-def file_of(text: str) -> Path | None:
-    """The file that a field of the panel names; None when it is empty."""
-    return Path(bpy.path.abspath(text.strip())).absolute() if text.strip() else None
 
 
 def _reader(operator: Operator, context: bpy.types.Context) -> Callable[[str], Any]:

@@ -9,11 +9,12 @@ from bpy.types import Operator
 
 from ...bridge.errors import BadImage, BridgeError
 from ..mask_store import kept_masks
+from ..properties import path_of
 from ..scene.image_editor import show_for_painting
 from ..scene.masks import ViewMask
 from ..scene.picture_mask import PICTURE_KEY, open_picture_mask, painted_image, save_picture_mask
 from .generate import run_job, why_not_start
-from .picture import SLIPCAST_OT_generate_from_picture, file_of, picture_of, read_picture_request
+from .picture import SLIPCAST_OT_generate_from_picture, picture_of, read_picture_request
 
 NO_PICTURE = "Choose a picture first"
 NOT_OPEN = "The mask of this picture is not open: Paint Mask"
@@ -135,7 +136,7 @@ def open_mask_now(context: bpy.types.Context) -> bpy.types.Image:
     assert picture is not None
     if not picture.is_file():
         raise BadImage(f"There is no file {picture}.", "Choose another picture.")
-    given = file_of(context.scene.slipcast_picture.mask)  # type: ignore[attr-defined]
+    given = path_of(context.scene.slipcast_picture.mask)  # type: ignore[attr-defined]
     return open_picture_mask(picture, given, None if drawn is None else drawn.png)
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import bpy
@@ -11,7 +10,7 @@ from bpy.props import EnumProperty, FloatProperty, IntProperty, PointerProperty,
 from bpy.types import PropertyGroup
 
 from ...bridge.errors import BadOutput, BadSettings
-from ..properties import path_property
+from ..properties import path_of, path_property
 from ..scene.orbit import FEWEST_VIEWS, HIGHEST_DEG, LOWEST_DEG, MOST_VIEWS
 from ..scene.targets import LARGEST_PX, TargetProgress, TargetSettings, render_targets
 from .stepped import SteppedOperator
@@ -78,7 +77,8 @@ class SLIPCAST_OT_render_views(SteppedOperator):
 
 def start_views(operator: SLIPCAST_OT_render_views, context: bpy.types.Context) -> Iterator[TargetProgress]:
     """The renders that the operator asks for, one a step. Raises BadSettings, BadOutput."""
-    if not operator.folder.strip():
+    folder = path_of(operator.folder)
+    if folder is None:
         raise BadOutput("No folder is chosen.", "Choose the folder that the views are written to.")
     subject = bpy.data.collections.get(operator.collection) if operator.collection else context.active_object
     if subject is None:
@@ -86,7 +86,6 @@ def start_views(operator: SLIPCAST_OT_render_views, context: bpy.types.Context) 
                           else "No object is active.", f"{NOTHING_CHOSEN}.")
     knobs = (knob.name for knob in dataclasses.fields(TargetSettings))
     settings = TargetSettings(**{name: getattr(operator, name) for name in knobs})
-    folder = Path(bpy.path.abspath(operator.folder.strip())).absolute()
     return render_targets(context.scene, context.view_layer, subject, folder, settings)
 
 

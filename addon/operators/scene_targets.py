@@ -11,7 +11,7 @@ import bpy
 from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
 
 from ...bridge.errors import BadFolder, BadOutput, BadSettings
-from ..properties import path_property
+from ..properties import path_of, path_property
 from ..scene.orbit import FEWEST_VIEWS, HIGHEST_DEG, LOWEST_DEG, MOST_VIEWS
 from ..scene.photos import write_photos
 from ..scene.targets import LARGEST_PX, TargetProgress, TargetSettings, render_targets
@@ -70,10 +70,10 @@ def start_targets(read: Callable[[str], Any], context: bpy.types.Context) -> tup
     """
     kind = read("targets")
     if kind == "FOLDER":
-        folder = read("folder").strip()
-        if not folder:
+        folder = path_of(read("folder"))
+        if folder is None:
             raise BadFolder("No view folder is chosen.", "Choose the folder that holds the pictures and their cameras.")
-        return Path(bpy.path.abspath(folder)).absolute(), iter(())
+        return folder, iter(())
     place = own_folder()
     if kind == "PHOTOS":
         write_photos(context.scene, place)
