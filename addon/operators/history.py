@@ -11,7 +11,7 @@ import bpy
 from bpy.props import BoolProperty, FloatProperty, PointerProperty, StringProperty
 from bpy.types import Operator, PropertyGroup
 
-from ...bridge.errors import BadOutput, BadSettings, BridgeError, UnknownJob
+from ...bridge.errors import BadOutput, BadSettings, BridgeError, Conflict, UnknownJob
 from ...bridge.events import Result
 from ...bridge.messages import JobInfo
 from ...bridge.settings import METHODS
@@ -47,11 +47,7 @@ class _HistoryOperator(Operator):
         info = pump.session().history.find(history_view.active_job(context))
         if not preferences.chosen_python():
             return NO_PYTHON
-        if info is None:
-            return NOTHING_SELECTED
-        if cls.states and info.state not in cls.states:
-            return f"This job is {history_view.STATE_WORDS.get(info.state, info.state)}: choose another one"
-        return ""
+        return NOTHING_SELECTED if info is None else why_not_state(info, cls.states)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         try:
@@ -63,6 +59,13 @@ class _HistoryOperator(Operator):
 
     def do(self, context: bpy.types.Context) -> None:
         raise NotImplementedError
+
+
+def why_not_state(info: JobInfo, states: tuple[str, ...]) -> str:
+    """Why nothing of it can be had; "" when its state is one of `states`, or these are empty."""
+    if not states or info.state in states:
+        return ""
+    return f"This job is {history_view.STATE_WORDS.get(info.state, info.state)}: choose another one"
 
 
 class SLIPCAST_OT_refresh_history(_HistoryOperator):
@@ -100,12 +103,16 @@ class SLIPCAST_OT_import_result(_HistoryOperator):
     def why_not(cls, context: bpy.types.Context) -> str:
         if pump.session().job is not None:
             return JOB_RUNS
-        if pending.offered(context.scene, pump.session()):
+        if pending.offered(context.scene, pump.session()):     # its button says which job: do() looks at that
             return "" if preferences.chosen_python() else NO_PYTHON
         return super().why_not(context)
 
     def do(self, context: bpy.types.Context) -> None:
-        start_kept(context, self.job or chosen_job(context), None, self.target_size, self.import_cameras)
+        job = self.job or chosen_job(context)
+        info = pump.session().history.find(job)
+        if info is not None and why_not_state(info, self.states):
+            raise Conflict(f"{why_not_state(info, self.states)}.")
+        start_kept(context, job, None, self.target_size, self.import_cameras)
 
 
 class SLIPCAST_OT_run_again(_HistoryOperator):
@@ -225,7 +232,7 @@ class SLIPCAST_OT_dismiss_result(Operator):
 
 
 def chosen_job(context: bpy.types.Context) -> str:
-    """The job that the file offers, else the selected one. Raises UnknownJob."""
+    """The selected job, else the one that the file offers. Raises UnknownJob."""
     job = history_view.active_job(context) or pending.offered(context.scene, pump.session())
     if not job:
         raise UnknownJob("No result is selected.", "Show the results and select one, or give its job.")
@@ -315,10 +322,14 @@ def read_changes(context: bpy.types.Context, job: str, text: str) -> dict[str, A
 
 
 def show_settings(given: Any, info: JobInfo) -> None:
-    """Fill the dialog with the settings that the job had."""
+    """Fill the dialog with the settings that the job had; with the default in place of one that is not known any more.
+    """
     for knob in dataclasses.fields(METHODS[info.method]):
-        value = info.settings.get(knob.name, knob.default)
-        setattr(given, knob.name, str(value) if "choices" in knob.metadata else value)
+        as_shown = str if "choices" in knob.metadata else type(knob.default)
+        try:
+            setattr(given, knob.name, as_shown(info.settings.get(knob.name, knob.default)))
+        except (TypeError, ValueError):
+            setattr(given, knob.name, as_shown(knob.default))
 
 
 def again_settings(context: bpy.types.Context, method: str) -> Any:

@@ -7,6 +7,7 @@ from bpy.types import Panel, UIList
 from ...bridge.messages import JobInfo
 from .. import history_view, pump
 from ..history import HistoryDesk
+from ..operators.history import SLIPCAST_OT_import_result, why_not_state
 from .text import draw_text
 
 CATEGORY = "Slipcast"
@@ -76,7 +77,9 @@ def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, info: JobI
     if info.error is not None:
         draw_text(box, context, f"{info.error.message} {info.error.hint}".strip(), "ERROR")
     row = layout.row(align=True)
-    row.operator("slipcast.import_result", icon="IMPORT")
+    part = row.row(align=True)
+    part.enabled = not why_not_state(info, SLIPCAST_OT_import_result.states)
+    part.operator("slipcast.import_result", icon="IMPORT")
     row.operator("slipcast.run_again", icon="FILE_REFRESH")
     layout.operator("slipcast.reveal_result", icon="FILE_FOLDER")
 

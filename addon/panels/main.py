@@ -113,7 +113,8 @@ def draw_ended(layout: bpy.types.UILayout, context: bpy.types.Context, method: s
 def draw_ending(layout: bpy.types.UILayout, context: bpy.types.Context, session: Session) -> None:
     """How the last job ended, until the next one is begun."""
     if isinstance(session.error, Cancelled):
-        draw_text(layout, context, "Cancelled. The scene is as it was.", "INFO")
+        left = f"Its mesh was kept as {session.kept}." if session.kept else "The scene is as it was."
+        draw_text(layout, context, f"Cancelled. {left}", "INFO")
     elif session.error is not None:
         box = layout.box()
         draw_text(box, context, session.error.message, "ERROR")

@@ -46,7 +46,8 @@ class SLIPCAST_PT_refine(_RefinePanel):
             column.prop(asked, "folder")
         for name in SHOWN_FIRST:
             column.prop(asked, name)
-        why = why_not_refine(context) or why_no_targets(context)
+        lacks = why_no_targets(context)
+        why = why_not_refine(context) or lacks
         if draw_running(layout, "refine"):
             return
         row = layout.row()
@@ -60,8 +61,10 @@ class SLIPCAST_PT_refine(_RefinePanel):
         draw_ended(layout, context, "refine")
         layout.operator("slipcast.before_after", icon="ARROW_LEFTRIGHT")
         row = layout.row()
-        row.enabled = not why_no_targets(context)
+        row.enabled = not lacks
         row.operator("slipcast.generate_from_scene", icon="MESH_MONKEY")
+        if lacks and lacks != why:     # else it is told above
+            draw_text(layout, context, f"{lacks}.", "INFO")
 
 
 class SLIPCAST_PT_refine_advanced(_RefinePanel):
