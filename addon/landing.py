@@ -8,6 +8,7 @@ import bpy
 from ..bridge.errors import BadMesh, Conflict, InternalError
 from .job import GenerateRequest
 from .mask_store import keep_masks
+from .scene.busy import busy_words
 from .scene.dressing import dress
 from .scene.originals import JOB_KEY, keep_source
 from .scene.photo_behind import show_behind_cameras
@@ -26,9 +27,10 @@ class SceneLanding:
         self.notes: tuple[str, ...] = ()
 
     def why_not_now(self) -> str:
-        """Blender must not be given new data while it renders, and in a mode its undo steps hold that mode only."""
-        if bpy.app.is_job_running("RENDER") or bpy.app.is_job_running("OBJECT_BAKE"):
-            return "Done; waits for the render to end"
+        """See busy_words; and in a mode Blender's undo steps hold that mode only."""
+        busy = busy_words()
+        if busy:
+            return f"Done; waits for {busy}"
         if bpy.context.mode != "OBJECT":
             return "Done; waits for Object Mode"
         return ""

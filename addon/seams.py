@@ -65,12 +65,18 @@ class Follower(Protocol):
         """The newest preview of that job."""
         ...
 
-    def pump(self) -> None:
-        """Called again and again while a job runs: the place for work."""
+    @property
+    def busy(self) -> bool:
+        """Whether an end waits for Blender: pump on."""
+        ...
+
+    def pump(self) -> str:
+        """Called again and again: the place for work. The name of what an end that had to wait has left, or ""."""
         ...
 
     def end(self, keep: bool = False) -> str:
-        """The job has ended, or none was followed. keep: leave its last state; the name of the object that is left."""
+        """The job has ended, or none was followed. keep: leave its last state; the name of the object that is left, ""
+        also where that has to wait."""
         ...
 
 
@@ -83,8 +89,10 @@ class Nobody:
     def take(self, preview: Preview, frames: Sequence[memoryview]) -> None:
         return
 
-    def pump(self) -> None:
-        return
+    busy = False
+
+    def pump(self) -> str:
+        return ""
 
     def end(self, keep: bool = False) -> str:
         return ""

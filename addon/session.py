@@ -173,7 +173,7 @@ class Session:
     def busy(self) -> bool:
         """Whether there is anything to pump for."""
         return (self.job is not None or self.engine in ("starting", "stopping") or self._retiring
-                or any(desk.busy for desk in self._desks))
+                or self._live.busy or any(desk.busy for desk in self._desks))
 
     def pump(self, budget_s: float) -> bool:
         """Handle what has happened, for about `budget_s`; placing a result is one step that may take longer.
@@ -187,7 +187,7 @@ class Session:
             self._serve_desks()
             if self.job is not None:
                 self._advance(self.job)
-                self._live.pump()
+            self.kept = self._live.pump() or self.kept
         except BridgeError as error:
             self._end(error)
         return self.busy

@@ -10,6 +10,7 @@ from bpy.types import Operator
 
 from ...bridge.errors import BridgeError
 from .. import pending, pump
+from ..scene.busy import busy_words
 from .generate import NO_JOB
 
 NO_MESH = "No mesh has come yet: wait until the live mesh appears"
@@ -44,7 +45,8 @@ class SLIPCAST_OT_live_snapshot(Operator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        why = NO_JOB if not pump.live_mesh().job else "" if pump.live_mesh().has_mesh else NO_MESH
+        live, busy = pump.live_mesh(), busy_words()
+        why = (NO_JOB if not live.job else NO_MESH if not live.has_mesh else f"Wait for {busy}" if busy else "")
         cls.poll_message_set(why)
         return not why
 

@@ -6,8 +6,8 @@ from bpy.props import BoolProperty, StringProperty
 from bpy.types import Operator
 
 from ...bridge.errors import BadCameras, BridgeError
+from ..scene.originals import CAMERAS_KEY
 from ..scene.placing import place_by_camera
-from ..scene.results import CAMERAS_KEY
 
 
 class SLIPCAST_OT_place_by_camera(Operator):

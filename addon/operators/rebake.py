@@ -13,6 +13,7 @@ from ...bridge.errors import BadFolder, BadSettings, BridgeError
 from ...bridge.settings import BakeSettings
 from ..job import GenerateRequest
 from ..properties import knob_properties, path_property, settings_from_properties
+from ..scene.busy import busy_words
 from ..scene.mesh_npz import MESH_LABEL, mesh_npz
 from ..scene.originals import kept_original, views_folder_of
 from ..scene.rebake import SOLID_TYPES, RebakeSettings, RebakeStep, rebake
@@ -80,8 +81,8 @@ class SLIPCAST_OT_rebake(SteppedOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        why = why_not(context) or ("Wait for the render or bake that is under way"
-                                   if bpy.app.is_job_running("RENDER") or bpy.app.is_job_running("OBJECT_BAKE") else "")
+        busy = busy_words()
+        why = why_not(context) or (f"Wait for {busy}" if busy else "")
         cls.poll_message_set(why)
         return not why
 

@@ -15,7 +15,9 @@ from ...bridge.settings import RefineMeshSettings, ViewsSettings, settings_from_
 from .. import preferences, pump
 from ..job import GenerateRequest
 from ..properties import knob_properties, settings_from_properties
-from ..scene.refine_source import MESH_LABEL, RefineSource, SourceWishes, read_source, symmetry_of
+from ..scene.busy import busy_words
+from ..scene.mesh_npz import MESH_LABEL
+from ..scene.refine_source import RefineSource, SourceWishes, read_source, symmetry_of
 from ..scene.refined import other_state, swap_before_after
 from ..scene.results import Placement
 from ..scene.scenes import find_object
@@ -62,8 +64,9 @@ def _why_not(context: bpy.types.Context) -> str:
         return JOB_RUNS
     if context.mode != "OBJECT":
         return "Leave edit mode first"
-    if bpy.app.is_job_running("RENDER"):
-        return "Wait for the render that is under way"
+    busy = busy_words()
+    if busy:
+        return f"Wait for {busy}"
     return "" if preferences.chosen_python() else NO_PYTHON
 
 

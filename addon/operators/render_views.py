@@ -11,6 +11,7 @@ from bpy.types import PropertyGroup
 
 from ...bridge.errors import BadOutput, BadSettings
 from ..properties import path_of, path_property
+from ..scene.busy import busy_words
 from ..scene.orbit import FEWEST_VIEWS, HIGHEST_DEG, LOWEST_DEG, MOST_VIEWS
 from ..scene.targets import LARGEST_PX, TargetProgress, TargetSettings, render_targets
 from .stepped import SteppedOperator
@@ -63,8 +64,8 @@ class SLIPCAST_OT_render_views(SteppedOperator):
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
-        why = ("Leave edit mode first" if context.mode != "OBJECT" else
-               "Wait for the render that is under way" if bpy.app.is_job_running("RENDER") else "")
+        busy = busy_words()
+        why = "Leave edit mode first" if context.mode != "OBJECT" else f"Wait for {busy}" if busy else ""
         cls.poll_message_set(why)
         return not why
 

@@ -7,8 +7,8 @@ import bpy
 import numpy as np
 
 from ...bridge.errors import BadMesh
-from .baked_material import LABELS, baked_material, maps_of
 from .images import pack_png
+from .materials import LABELS, groups_of, maps_of, textured_material
 from .originals import remember_materials
 from .scratch import scratch_data
 
@@ -44,9 +44,10 @@ def dress(prepared: PreparedResult, name: str, scene: Scene) -> Object:
     with scratch_data(bpy.data) as kept:
         image = pack_png(bpy.data.images, f"{name} {LABELS['color']}", prepared.base_color_png)
         maps = maps_of(thing.active_material)
-        material = baked_material(f"{name} Baked", mesh.uv_layers.active.name, image,  # type: ignore[union-attr]
-                                  maps.get(LABELS["normal"]), maps.get(LABELS["occlusion"]))
-        kept.extend([image, material, *(node.node_tree for node in material.node_tree.nodes if node.type == "GROUP")])
+        material = textured_material(bpy.data, f"{name} Baked", image, maps.get(LABELS["normal"]),
+                                     maps.get(LABELS["occlusion"]),
+                                     mesh.uv_layers.active.name)  # type: ignore[union-attr]
+        kept.extend([image, material, *groups_of(material)])
         wear(thing, material)
     return thing
 

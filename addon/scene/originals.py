@@ -17,13 +17,24 @@ if TYPE_CHECKING:
     from mathutils import Matrix
 
 JOB_KEY = "slipcast_job"
-ORIGINAL_KEY = "slipcast_original"             # a mesh
-MATERIALS_KEY = "slipcast_materials_before"    # slot number as text -> material
+METHOD_KEY = "slipcast_method"
+SETTINGS_KEY = "slipcast_settings"             # of the job, as JSON
+ENGINE_KEY = "slipcast_engine"                 # its version
+DEVICE_KEY = "slipcast_device"
+SECONDS_KEY = "slipcast_seconds"
 VIEWS_KEY = "slipcast_views"                   # folder of the views it was made from
 PICTURE_KEY = "slipcast_picture"               # the one picture it was made from
 MASKS_KEY = "slipcast_views_job"               # the job that was given them; a refining since then had others
-SPACE_KEY = "slipcast_views_from_local"        # 16 numbers, row by row
-_PREFIX = "slipcast_"
+CAMERAS_KEY = "slipcast_cameras"               # those of its views, in their world, as JSON
+SPACE_KEY = "slipcast_views_from_local"        # 16 numbers, row by row: its own space -> the world of its views
+ORIGINAL_KEY = "slipcast_original"             # the mesh that came from the engine, before tweaks
+BEFORE_KEY = "slipcast_before"                 # the mesh it had before it was refined
+BEFORE_SHOWN_KEY = "slipcast_before_is_shown"  # the two have changed places
+TEXTURE_KEY = "slipcast_base_color"            # the image that was painted, whether a material uses it or not
+MATERIALS_KEY = "slipcast_materials_before"    # slot number as text -> material
+# what is true of a mesh that was baked from another one, too; where it lies in the views is told by SPACE_KEY
+_OF_THE_JOB = (JOB_KEY, METHOD_KEY, SETTINGS_KEY, ENGINE_KEY, DEVICE_KEY, SECONDS_KEY, VIEWS_KEY, PICTURE_KEY,
+               MASKS_KEY, CAMERAS_KEY)
 
 
 def keep_original(thing: Object) -> None:
@@ -35,7 +46,11 @@ def keep_original(thing: Object) -> None:
 
 def kept_original(thing: Object) -> Mesh | None:
     """The mesh that `thing` came with, in the object's own space; None where it was not kept."""
-    found = thing.get(ORIGINAL_KEY)
+    return _kept_mesh(thing, ORIGINAL_KEY)
+
+
+def _kept_mesh(thing: Object, key: str) -> Mesh | None:
+    found = thing.get(key)
     return found if hasattr(found, "polygons") else None
 
 
@@ -73,15 +88,15 @@ def space_changed(thing: Object, matrix: Matrix) -> None:
     """The object's own space was changed: what had the place p has now the place matrix @ p in it."""
     if SPACE_KEY in thing:
         _keep_space(thing, views_from_local(thing) @ np.linalg.inv(np.array(matrix, dtype=np.float64)))
-    original = kept_original(thing)
-    if original is None:
-        return
-    if original.users > 1:     # a copy of the object has it, too
-        original = original.copy()
-        thing[ORIGINAL_KEY] = original
-    original.transform(matrix)
-    if matrix.is_negative:
-        original.flip_normals()
+    for key in (ORIGINAL_KEY, BEFORE_KEY):
+        mesh = _kept_mesh(thing, key)
+        if mesh is None:
+            continue
+        if mesh.users > 1:     # a copy of the object has it, too
+            mesh = thing[key] = mesh.copy()
+        mesh.transform(matrix, shape_keys=True)
+        if matrix.is_negative:
+            mesh.flip_normals()
 
 
 def remember_materials(thing: Object) -> None:
@@ -96,8 +111,8 @@ def carry_origin(thing: Object, sources: Sequence[Object]) -> None:
     source = next((each for each in sources if JOB_KEY in each), None)
     if JOB_KEY in thing or source is None:
         return
-    for key in source.keys():
-        if key.startswith(_PREFIX) and key not in (ORIGINAL_KEY, MATERIALS_KEY, SPACE_KEY):
+    for key in _OF_THE_JOB:
+        if key in source:
             thing[key] = source[key]
     if SPACE_KEY in source:
         local = np.array(source.matrix_world.inverted() @ thing.matrix_world, dtype=np.float64)

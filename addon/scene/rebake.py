@@ -13,10 +13,10 @@ import bpy
 import numpy as np
 
 from ...bridge.errors import BadMesh, BadSettings
-from .baked_material import LABELS, baked_material
 from .cage import cage_distance, place_points
 from .dressing import wear
 from .fill import fill_from_around
+from .materials import LABELS, groups_of, node_tree_of, textured_material
 from .originals import ORIGINAL_KEY, carry_origin, kept_original
 from .scratch import scratch_data
 from .unlit import make_unlit
@@ -111,15 +111,15 @@ def rebake(thing: Object, sources: Sequence[Object], context: Context, settings:
             made[name], lost = baker.bake(name, f"{thing.name} {LABELS[name]}", covered)
             missed = max(missed, lost)
         uv_name = new_uvs.name if new_uvs is not None else thing.data.uv_layers.active.name  # type: ignore[union-attr]
-        material = baked_material(f"{thing.name} Baked", uv_name, *map(made.get, ("color", "normal", "occlusion")))
+        material = textured_material(bpy.data, f"{thing.name} Baked",
+                                     *map(made.get, ("color", "normal", "occlusion")), uv_map=uv_name)
         outcome = RebakeOutcome(material, made, distance, new_uvs is not None, missed,
                                 _overlap(low.data, covered))  # type: ignore[arg-type]
         if new_uvs is not None:
             give_uvs(thing.data, new_uvs)  # type: ignore[arg-type]
         wear(thing, material)
         carry_origin(thing, sources)
-        groups = {node.node_tree for node in material.node_tree.nodes if node.type == "GROUP"}  # type: ignore
-        kept.extend([material, *made.values(), *groups])
+        kept.extend([material, *made.values(), *groups_of(material)])
     yield RebakeStep(len(wanted) + 1, len(wanted) + 1, "Done", outcome)
 
 
@@ -232,10 +232,9 @@ class _Baker:
         self._extrusion = distance / float(scales.min())
         self._reach = distance * (1 + float(scales.max() / scales.min()))
         material = bpy.data.materials.new(NAME)
-        if not material.node_tree:
-            material.use_nodes = True
-        self._node: Any = material.node_tree.nodes.new("ShaderNodeTexImage")  # type: ignore[union-attr]
-        material.node_tree.nodes.active = self._node  # type: ignore[union-attr]
+        tree = node_tree_of(material)
+        self._node: Any = tree.nodes.new("ShaderNodeTexImage")
+        tree.nodes.active = self._node
         low.data.materials.append(material)  # type: ignore[union-attr]
         layer = stage.view_layers[0]
         layer.update()

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...bridge.errors import BadMesh, BadSettings
+from .originals import SPACE_KEY
 
 if TYPE_CHECKING:
     from bpy.types import Depsgraph, Mesh, Object
 
-MESH_LABEL = "mesh.npz"
-SPACE_KEY = "slipcast_views_from_local"   # of a result: 16 numbers, its own space -> the world of its views
 SCULPT_MASK = ".sculpt_mask"
 MODIFIERS = ("APPLY", "KEEP")
 WEIGHTS = ("NONE", "GROUP", "MASK")

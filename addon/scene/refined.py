@@ -1,7 +1,6 @@
 """A refined mesh back onto the object it came from: positions alone, or a new mesh; what it was stays with it."""
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import bpy
@@ -11,19 +10,22 @@ from ...bridge.errors import BadMesh
 from .images import pack_png
 from .materials import textured_material
 from .meshes import build_mesh
-from .refine_source import SPACE_KEY, RefineSource, active_modifiers, outlines_of
-from .results import PreparedResult, all_or_nothing
+from .originals import (
+    BEFORE_KEY,
+    BEFORE_SHOWN_KEY,
+    CAMERAS_KEY,
+    ORIGINAL_KEY,
+    SPACE_KEY,
+    TEXTURE_KEY,
+    VIEWS_KEY,
+)
+from .refine_source import RefineSource, active_modifiers, outlines_of
+from .results import PreparedResult
 from .scenes import find_object
+from .scratch import all_or_nothing
 
 if TYPE_CHECKING:
     from bpy.types import Image, Mesh, Object
-
-log = logging.getLogger(__name__)
-
-BEFORE_KEY = "slipcast_before"         # of an object: the mesh it had before it was refined
-ORIGINAL_KEY = "slipcast_original"     # of a result: the mesh that came from the engine, before tweaks
-BEFORE_SHOWN_KEY = "slipcast_before_is_shown"
-TEXTURE_KEY = "slipcast_base_color"    # of an object: the image that was painted, whether a material uses it or not
 
 
 def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object, tuple[str, ...]]:
@@ -32,7 +34,7 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
     All of it is done, or nothing. Raises BadMesh when the object is gone, or its mesh is not the one that was sent.
     """
     thing = _same_object(source)
-    if thing is None or prepared.views_vertices is None:
+    if thing is None:
         raise BadMesh(f"{source.object_name}, which was refined, is not there any more.")
     with all_or_nothing(bpy.data):
         before: Mesh = thing.data  # type: ignore[assignment]
@@ -40,13 +42,21 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
             before, notes = _keep_topology(thing, source, prepared)
         else:
             notes = _take_new_mesh(thing, source, prepared)
-    for key, value in prepared.properties.items():
-        thing[key] = value
-    thing[SPACE_KEY] = source.world_from_local.ravel().tolist()
+    _note_job(thing, source, prepared)
     thing[BEFORE_KEY] = before
     if BEFORE_SHOWN_KEY in thing:
         del thing[BEFORE_SHOWN_KEY]
     return thing, notes
+
+
+def _note_job(thing: Object, source: RefineSource, prepared: PreparedResult) -> None:
+    """The folder that it was made from stays noted, so the cameras and the space that belong to it do, too."""
+    keeps_views = VIEWS_KEY in thing and SPACE_KEY in thing and not source.wishes.in_views
+    for key, value in prepared.properties.items():
+        if not (keeps_views and key == CAMERAS_KEY):
+            thing[key] = value
+    if not keeps_views:
+        thing[SPACE_KEY] = source.world_from_local.ravel().tolist()
 
 
 def _same_object(source: RefineSource) -> Object | None:
@@ -63,7 +73,6 @@ def _same_object(source: RefineSource) -> Object | None:
 def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult) -> tuple[Mesh, tuple[str, ...]]:
     """(the mesh before, notes). Loops, UVs, groups, shape keys and slots stay as they are; positions move."""
     moved = prepared.views_vertices
-    assert moved is not None
     if not np.array_equal(prepared.faces, source.faces):
         raise BadMesh(f"The engine gave {thing.name} other faces than it had.")
     applies = source.wishes.modifiers == "APPLY" and bool(active_modifiers(thing))
@@ -116,21 +125,20 @@ def _dress(thing: Object, mesh: Mesh, source: RefineSource, image: Image) -> tup
     thing[TEXTURE_KEY] = image
     if source.wishes.material == "NEW":
         mesh.materials.clear()
-        mesh.materials.append(textured_material(bpy.data.materials, thing.name, image))
+        mesh.materials.append(textured_material(bpy.data, thing.name, image))
         return ()
     return (f"The materials of {thing.name} are as they were; its new colours are in the image {image.name}.",)
 
 
 def _take_new_mesh(thing: Object, source: RefineSource, prepared: PreparedResult) -> tuple[str, ...]:
     """New faces, new UVs and one new material; the modifiers are gone, or stay but are switched off."""
-    assert prepared.views_vertices is not None
     inverse = np.linalg.inv(source.world_from_local)
     local = prepared.views_vertices.astype(np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
     step = -1 if source.mirrored else 1
     mesh = build_mesh(bpy.data.meshes, thing.name, local.astype(np.float32), prepared.faces[:, ::step],
                       prepared.corner_uvs[:, ::step])
     image = pack_png(bpy.data.images, f"{thing.name} Base Color", prepared.base_color_png)
-    mesh.materials.append(textured_material(bpy.data.materials, thing.name, image))
+    mesh.materials.append(textured_material(bpy.data, thing.name, image))
     thing[TEXTURE_KEY] = image
     _replace(thing, mesh)
     if source.wishes.modifiers == "APPLY":

@@ -11,6 +11,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,27 +98,21 @@ def render_targets(scene: Scene, view_layer: ViewLayer, subject: Object | Collec
     if not hasattr(scene, "cycles"):
         raise BadSettings("Depth and normals are rendered by Cycles, which is switched off.",
                           "Switch on Cycles Render Engine under Preferences > Add-ons.")
-    written: list[Path] = []
-    try:
-        with stage_scene(scene, view_layer, subject, settings.lighting) as stage:
-            sphere = evaluated_sphere(stage, subject)
-            _prepare(stage, settings)
-            cameras = list(_cameras(scene, stage, sphere, settings))
-            frames = []
-            with copied_scene(stage) as data:
-                _use_engine(stage, settings)
-                _use_data_engine(data)
-                yield TargetProgress(0, len(cameras), "")
-                for number, (name, camera) in enumerate(cameras):
-                    stage.camera = data.camera = camera
-                    frames.append(_render_view(stage, data, folder, name, written))
-                    if number + 1 < len(cameras):
-                        yield TargetProgress(number + 1, len(cameras), name)
-            _write(folder / TRANSFORMS_NAME, _transforms_text(subject.name, settings, frames), written)
-    except BaseException:   # GeneratorExit too: what is half done must not look like a view folder
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
+    with _all_files_or_none() as written, stage_scene(scene, view_layer, subject, settings.lighting) as stage:
+        sphere = evaluated_sphere(stage, subject)
+        _prepare(stage, settings)
+        cameras = list(_cameras(scene, stage, sphere, settings))
+        frames = []
+        with copied_scene(stage) as data:
+            _use_engine(stage, settings)
+            _use_data_engine(data)
+            yield TargetProgress(0, len(cameras), "")
+            for number, (name, camera) in enumerate(cameras):
+                stage.camera = data.camera = camera
+                frames.append(_render_view(stage, data, folder, name, written))
+                if number + 1 < len(cameras):
+                    yield TargetProgress(number + 1, len(cameras), name)
+        _write(folder / TRANSFORMS_NAME, _transforms_text(subject.name, settings, frames), written)
     yield TargetProgress(len(cameras), len(cameras), cameras[-1][0])
 
 
@@ -271,24 +266,34 @@ def write_views(folder: Path, subject: str, views: list[tuple[str, PinholeCamera
 
     All of it is written, or nothing. Raises BadOutput.
     """
-    written: list[Path] = []
     frames = []
-    try:
+    with _all_files_or_none() as written:
         for name, camera, suffix, content in views:
             label = f"images/{name}{suffix}"
             _write(folder / label, content, written)
             frames.append({"file_path": label} | _camera_keys(camera))
         _write(folder / TRANSFORMS_NAME, json.dumps({ORIGIN_KEY: {"subject": subject, "source": "PHOTOS"},
                                                      "camera_model": "PINHOLE", "frames": frames}, indent=1), written)
-    except BadOutput:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
 
 
 def _transforms_text(subject: str, settings: TargetSettings, frames: list[dict[str, Any]]) -> str:
     origin = {"subject": subject, "engine": settings.engine, "source": settings.source}
     return json.dumps({ORIGIN_KEY: origin, "camera_model": "PINHOLE", "frames": frames}, indent=1)
+
+
+@contextmanager
+def _all_files_or_none() -> Iterator[list[Path]]:
+    """Remove the files in the list it hands out unless the block is gone through to its end: what is half done must not
+    look like a view folder."""
+    written: list[Path] = []
+    done = False
+    try:
+        yield written
+        done = True
+    finally:
+        if not done:
+            for path in written:
+                path.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes | str, written: list[Path]) -> None:

@@ -27,13 +27,12 @@ import numpy as np
 from PIL import Image
 
 from ...bridge.errors import BadOutput, NoSpace
+from ...bridge.surface import ROUGHNESS
 from . import glb
 from .atlas import merged_corners
 from .normals import face_normals, shading_normals
 from .tangents import corner_tangents
 from .types import TexturedMesh
-
-ROUGHNESS = 0.8
 
 
 def check_output(path: Path) -> None:

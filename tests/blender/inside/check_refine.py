@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import bpy
 import numpy as np
@@ -11,11 +10,11 @@ import pytest
 from bl_ext.user_default.slipcast.addon.landing import SceneLanding
 from bl_ext.user_default.slipcast.addon.scene.refine_source import SourceWishes, read_source, symmetry_of
 from bl_ext.user_default.slipcast.addon.scene.results import Placement, prepare_result
-from bl_ext.user_default.slipcast.bridge.errors import BadCameras, BadMesh, BadSettings
+from bl_ext.user_default.slipcast.bridge.errors import BadMesh, BadSettings
 from fakes import JOB
 from mathutils import Matrix
 from refine_played import Played, arrays, result
-from shapes import grid, png
+from shapes import grid
 
 OPS = bpy.ops.slipcast
 KEEP = SourceWishes(keep_topology=True)
@@ -307,74 +306,6 @@ def test_a_mesh_from_nothing_stands_where_what_it_was_made_of_stands():
     assert played.method == "views" and "mesh.npz" not in played.sent
     bpy.context.view_layer.update()
     assert np.abs(world(bpy.data.objects["Suzanne Slipcast"]) - grid()[0]).max() < 1e-5
-
-
-def photo(width: int, height: int, name: str = "photo") -> bpy.types.Image:
-    image = bpy.data.images.new(name, width, height)
-    held = png(np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8))
-    image.source = "FILE"
-    image.pack(data=held, data_len=len(held))
-    return image
-
-
-def camera_with(image, **more) -> bpy.types.Object:
-    data = bpy.data.cameras.new("shot")
-    made = bpy.data.objects.new("shot", data)
-    bpy.context.scene.collection.objects.link(made)
-    made.matrix_world = Matrix.Translation((0, -5, 1)) @ Matrix.Rotation(1.5, 4, "X")
-    shown = data.background_images.new()
-    shown.image = image
-    for name, value in more.items():
-        setattr(shown, name, value)
-    bpy.context.view_layer.update()
-    return made
-
-
-def test_photos_behind_cameras_are_sent_as_they_are_with_the_cameras_that_took_them():
-    played = Played()
-    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 400, 300
-    shots = [camera_with(photo(80, 60, str(number))) for number in range(2)]
-    cube()
-    assert OPS.refine(targets="PHOTOS", keep_topology=True) == {"FINISHED"}
-    frames = json.loads(played.sent["transforms.json"])["frames"]
-    assert [frame["file_path"] for frame in frames] == ["images/000.png", "images/001.png"]
-    assert played.sent["images/000.png"] == bytes(shots[0].data.background_images[0].image.packed_file.data)
-    assert np.allclose(frames[0]["transform_matrix"], np.array(shots[0].matrix_world), atol=1e-6)
-    assert (frames[0]["w"], frames[0]["h"], frames[0]["cx"], frames[0]["cy"]) == (80, 60, 40, 30)
-    assert frames[0]["fl_x"] == pytest.approx(50 / 36 * 80) and frames[0]["fl_y"] == pytest.approx(frames[0]["fl_x"])
-
-
-@pytest.mark.parametrize("method, size, wanted", [
-    # a frame of 400 x 300 with a focal length of 50 / 36 * 400 = 555.6 of its pixels
-    ("STRETCH", (80, 80), (555.6 * 80 / 400, 555.6 * 80 / 300)),      # each side by itself
-    ("FIT", (80, 80), (555.6 * 80 / 300, 555.6 * 80 / 300)),          # 300 x 300 of the frame
-    ("CROP", (80, 80), (555.6 * 80 / 400, 555.6 * 80 / 400))])        # 400 x 400
-def test_a_photo_of_another_shape_is_placed_as_blender_places_it_behind_the_camera(method, size, wanted):
-    from bl_ext.user_default.slipcast.addon.scene.photos import photo_camera
-
-    render = bpy.context.scene.render
-    render.resolution_x, render.resolution_y = 400, 300
-    made = camera_with(photo(*size), frame_method=method)
-    pinhole = photo_camera(made, made.data.background_images[0], bpy.context.scene, size)
-    assert (pinhole.fx, pinhole.fy) == pytest.approx(wanted, rel=1e-3)
-    assert (pinhole.cx, pinhole.cy) == pytest.approx((40, 40))
-
-
-def test_a_photo_that_is_moved_behind_its_camera_or_missing_is_refused_in_words():
-    from bl_ext.user_default.slipcast.addon.scene.photos import write_photos
-
-    Played()
-    cube()
-    with pytest.raises(RuntimeError, match=r"No camera of .* has a photo behind it"):
-        OPS.refine(targets="PHOTOS")
-    made = camera_with(photo(8, 8), scale=1.5)
-    with pytest.raises(BadCameras, match="moved, scaled"):
-        write_photos(bpy.context.scene, Path(bpy.app.tempdir) / "nothing")
-    made.data.background_images[0].scale = 1.0
-    made.data.background_images[0].image = lost = bpy.data.images.new("lost", 4, 4)
-    lost.source, lost.filepath = "FILE", "/no/such/photo.jpg"
-    with pytest.raises(RuntimeError, match="photo lost cannot be read"):
-        OPS.refine(targets="PHOTOS")
 
 
 def test_what_is_missing_is_said_before_any_work():
