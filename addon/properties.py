@@ -8,7 +8,7 @@ from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
-from bpy.types import PropertyGroup
+from bpy.types import Operator, PropertyGroup
 
 from ..bridge.settings import ViewsSettings, settings_from_mapping
 
@@ -49,6 +49,12 @@ def addon_properties(**extra: Any) -> dict[str, Any]:
             name="Import Cameras", default=False, **extra,
             description="Also make a Blender camera for each view, in register with the object"),
     }
+
+
+def given_or_shown(operator: Operator, panel: Any) -> Callable[[str], Any]:
+    """read(name): what the operator was called with, else what its panel shows."""
+    given: Any = operator.properties
+    return lambda name: getattr(given if given.is_property_set(name) else panel, name)
 
 
 def settings_from_properties(read: Callable[[str], Any], kind: type = ViewsSettings) -> Any:

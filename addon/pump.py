@@ -21,6 +21,7 @@ from .engine_process import EngineProcess
 from .job import Outcome
 from .landing import SceneLanding
 from .scene.live import LiveMesh
+from .seams import Desk
 from .session import Session
 
 if TYPE_CHECKING:
@@ -101,6 +102,16 @@ def wait_until(condition: Callable[[], bool]) -> None:
         waiting.pump(BUDGET_S)
         time.sleep(HEADLESS_TICK_S)
     history_view.sync(waiting.history)
+
+
+def finish(desk: Desk) -> None:
+    """Let a desk go on; without a window, to its end. Raises what it ended with."""
+    wake()
+    if bpy.app.background:
+        wait_until(lambda: not desk.busy)
+        error = session().error if session().engine == "failed" else None
+        if error is not None or desk.error is not None:
+            raise error or desk.error  # type: ignore[misc]
 
 
 def _tick() -> float | None:

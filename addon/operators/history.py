@@ -9,9 +9,9 @@ from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, FloatProperty, PointerProperty, StringProperty
-from bpy.types import Operator, PropertyGroup
+from bpy.types import PropertyGroup
 
-from ...bridge.errors import BadOutput, BadSettings, BridgeError, Conflict, UnknownJob
+from ...bridge.errors import BadOutput, BadSettings, Conflict, UnknownJob
 from ...bridge.events import Result
 from ...bridge.messages import JobInfo
 from ...bridge.settings import METHODS
@@ -24,23 +24,18 @@ from ..scene.compare import place_side_by_side
 from ..scene.files import write_result
 from ..scene.results import Placement, PreparedResult, prepare_result
 from ..scene.undo import push_undo
+from .base import SlipcastOperator
 from .generate import JOB_RUNS, NO_PYTHON, run_job
 
 NOTHING_SELECTED = "Select a result in the list"
 _JOB = StringProperty(name="Job", options={"SKIP_SAVE"}, description="Id of the job; empty: the one that is selected")
 
 
-class _HistoryOperator(Operator):
-    """Common to all: what is missing is said by the button, or, without a window, as an error."""
+class _HistoryOperator(SlipcastOperator):
+    """Base: for a job of the list."""
 
-    bl_options = set()
+    by_error = True
     states: tuple[str, ...] = ()      # of the job; empty: any
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = "" if bpy.app.background else cls.why_not(context)
-        cls.poll_message_set(why)
-        return not why
 
     @classmethod
     def why_not(cls, context: bpy.types.Context) -> str:
@@ -48,17 +43,6 @@ class _HistoryOperator(Operator):
         if not preferences.chosen_python():
             return NO_PYTHON
         return NOTHING_SELECTED if info is None else why_not_state(info, cls.states)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            self.do(context)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
-
-    def do(self, context: bpy.types.Context) -> None:
-        raise NotImplementedError
 
 
 def why_not_state(info: JobInfo, states: tuple[str, ...]) -> str:
@@ -83,7 +67,7 @@ class SLIPCAST_OT_refresh_history(_HistoryOperator):
     def do(self, context: bpy.types.Context) -> None:
         pump.session().start_engine()
         pump.session().history.refresh(self.older)
-        finish_history()
+        pump.finish(pump.session().history)
 
 
 class SLIPCAST_OT_import_result(_HistoryOperator):
@@ -211,10 +195,10 @@ class SLIPCAST_OT_delete_result(_HistoryOperator):
         job = self.job or chosen_job(context)
         pump.session().start_engine()
         pump.session().history.delete(job)
-        finish_history()
+        pump.finish(pump.session().history)
 
 
-class SLIPCAST_OT_dismiss_result(Operator):
+class SLIPCAST_OT_dismiss_result(SlipcastOperator):
     """Do not offer the result of this file's job any more. The engine keeps it"""
 
     bl_idname = "slipcast.dismiss_result"
@@ -222,13 +206,11 @@ class SLIPCAST_OT_dismiss_result(Operator):
     bl_options = {"UNDO", "INTERNAL"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("No result is offered")
-        return bool(pending.offered(context.scene, pump.session()))
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if pending.offered(context.scene, pump.session()) else "No result is offered"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def do(self, context: bpy.types.Context) -> None:
         pending.forget(context.scene)
-        return {"FINISHED"}
 
 
 def chosen_job(context: bpy.types.Context) -> str:
@@ -258,18 +240,7 @@ def begin_errand(errand: Errand) -> None:
     """Start the engine if need be and let the history do it. Raises BridgeError."""
     pump.session().start_engine()
     pump.session().history.begin(errand)
-    finish_history()
-
-
-def finish_history() -> None:
-    """Let it go on; without a window, to its end. Raises what it ended with."""
-    pump.wake()
-    if bpy.app.background:
-        session = pump.session()
-        pump.wait_until(lambda: not session.history.busy)
-        error = session.error if session.engine == "failed" and session.error is not None else session.history.error
-        if error is not None:
-            raise error
+    pump.finish(pump.session().history)
 
 
 def prepare_pair(results: Sequence[Result], base: tuple[float, float, float]) -> tuple[Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, PointerProperty, StringProperty
-from bpy.types import Operator, PropertyGroup
+from bpy.types import PropertyGroup
 
 from ...bridge.errors import BadFolder, BadImage, BridgeError
 from ...bridge.folders import collect_view_folder, list_pictures
@@ -28,12 +28,13 @@ from ..scene.masks import (
     save_mask,
     write_mask_into,
 )
+from .base import SlipcastOperator
 from .generate import SLIPCAST_OT_generate, read_request, run_job, why_not_start
 
 NO_FOLDER = "Choose a folder of views first"
 WAY_ITEMS = (("OBJECT", "Object", "What is painted over belongs to the object"),
              ("BACKGROUND", "Background", "What is painted over does not belong to the object"))
-_BLEND = {"OBJECT": "ADD_ALPHA", "BACKGROUND": "ERASE_ALPHA"}
+BRUSH_BLENDS = {"OBJECT": "ADD_ALPHA", "BACKGROUND": "ERASE_ALPHA"}
 
 
 def folder_of(context: bpy.types.Context) -> Path | None:
@@ -83,22 +84,15 @@ class SLIPCAST_PG_masks(PropertyGroup):
                                               description="Picture whose mask is to be seen or painted")}
 
 
-class _MaskOperator(Operator):
-    """Base: what all need of the context, and how an error becomes a report."""
+class _MaskOperator(SlipcastOperator):
+    """Base: for one view of a folder."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set(NO_FOLDER)
-        return shown_mask(context) is not None or folder_of(context) is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if shown_mask(context) is not None or folder_of(context) is not None else NO_FOLDER
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            words = self.change(*self.chosen_view(context), context)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, words)
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> str:
+        return self.change(*self.chosen_view(context), context)
 
     def chosen_view(self, context: bpy.types.Context) -> tuple[Path, str]:
         """(view folder, view): what was given, else those of the mask that is shown, else the panel's folder.
@@ -136,11 +130,11 @@ class SLIPCAST_OT_paint_mask(_MaskOperator):
         masks, _ = kept_masks(str(folder), context.scene.objects)
         drawn = next((mask.png for mask in masks if mask.view == view), None)
         image = open_mask(folder, view, collect_view_folder(folder), drawn)
-        show_for_painting(context, image, _BLEND["OBJECT"])
+        show_for_painting(context, image, BRUSH_BLENDS["OBJECT"])
         return f"{image.name}: paint, then save the mask"
 
 
-class SLIPCAST_OT_mask_brush(Operator):
+class SLIPCAST_OT_mask_brush(SlipcastOperator):
     """Paint object or background with the brush"""
 
     bl_idname = "slipcast.mask_brush"
@@ -150,13 +144,12 @@ class SLIPCAST_OT_mask_brush(Operator):
     way: EnumProperty(name="Paint", items=WAY_ITEMS, description="What the brush makes of the places it goes over")
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("Choose a brush in the image editor's paint mode first")
-        return context.tool_settings.image_paint.brush is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        brush = context.tool_settings.image_paint.brush
+        return "" if brush is not None else "Choose a brush in the image editor's paint mode first"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        context.tool_settings.image_paint.brush.blend = _BLEND[self.way]
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> None:
+        context.tool_settings.image_paint.brush.blend = BRUSH_BLENDS[self.way]
 
 
 class SLIPCAST_OT_save_mask(_MaskOperator):
@@ -227,7 +220,7 @@ class SLIPCAST_OT_drop_mask(_MaskOperator):
         return f"{view}: the painted mask is not used any more"
 
 
-class SLIPCAST_OT_generate_with_masks(Operator):
+class SLIPCAST_OT_generate_with_masks(SlipcastOperator):
     """Save the masks that are open, and make the mesh again from the folder"""
 
     bl_idname = "slipcast.generate_with_masks"
@@ -236,24 +229,18 @@ class SLIPCAST_OT_generate_with_masks(Operator):
 
     __annotations__ = dict(SLIPCAST_OT_generate.__annotations__)
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        # without a window the words come as an error instead: a script shows no tooltip
-        why = "" if bpy.app.background else why_not_start(context)
-        cls.poll_message_set(why)
-        return not why
+    by_error = True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            request = read_request(self, context)
-            for image in open_masks(request.folder):
-                if image.is_dirty:
-                    _save(image)
-            run_job(request)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    @classmethod
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return why_not_start(context)
+
+    def do(self, context: bpy.types.Context) -> None:
+        request = read_request(self, context)
+        for image in open_masks(request.folder):
+            if image.is_dirty:
+                _save(image)
+        run_job(request)
 
 
 def _save(image: bpy.types.Image) -> Path:

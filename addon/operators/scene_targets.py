@@ -1,21 +1,19 @@
 """What the refine and generate operators are to match: properties, and the view folder that comes of them."""
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.props import EnumProperty, FloatProperty, IntProperty, StringProperty
+from bpy.props import EnumProperty, StringProperty
 
 from ...bridge.errors import BadFolder, BadOutput, BadSettings
 from ..properties import path_of, path_property
-from ..scene.orbit import FEWEST_VIEWS, HIGHEST_DEG, LOWEST_DEG, MOST_VIEWS
 from ..scene.photos import write_photos
-from ..scene.targets import LARGEST_PX, TargetProgress, TargetSettings, render_targets
-from .render_views import ENGINE_ITEMS, LIGHTING_ITEMS
+from ..scene.targets import TargetProgress, render_targets
+from .render_views import read_target_settings, render_properties
 
 OWN_FOLDER = "slipcast_targets_"
 TARGET_ITEMS = (("ORBIT", "Renders, All Around", "Renders of an object or a collection from cameras placed around it"),
@@ -34,21 +32,7 @@ def target_properties(**extra: Any) -> dict[str, Any]:
         "collection": StringProperty(name="Collection", description="What is rendered to be matched, in place of an "
                                      "object", **extra),
         "folder": path_property(name="Folder", description="The view folder to match", **extra),
-        "count": IntProperty(name="Views", default=16, min=FEWEST_VIEWS, max=MOST_VIEWS,
-                             description="Views of the orbit", **extra),
-        "resolution": IntProperty(name="Resolution", default=512, min=0, max=LARGEST_PX, subtype="PIXEL",
-                                  description="Longer side of a picture; 0: as the scene renders", **extra),
-        "engine": EnumProperty(name="Engine", items=ENGINE_ITEMS, description="What renders the colour", **extra),
-        "samples": IntProperty(name="Samples", default=16, min=0, description="Rays a pixel; 0: as the scene renders",
-                               **extra),
-        "lighting": EnumProperty(name="Light", items=LIGHTING_ITEMS, default="EVEN",
-                                 description="What it is lit by; Even keeps lamps out of the colours", **extra),
-        "lens_mm": FloatProperty(name="Lens", default=50.0, min=5.0, max=500.0, subtype="DISTANCE_CAMERA",
-                                 unit="CAMERA", description="Focal length of the orbit's cameras", **extra),
-        "lowest_deg": FloatProperty(name="Lowest", default=LOWEST_DEG, min=-89.0, max=89.0,
-                                    description="Degrees above the horizon of the lowest camera", **extra),
-        "highest_deg": FloatProperty(name="Highest", default=HIGHEST_DEG, min=-89.0, max=89.0,
-                                     description="Degrees above the horizon of the highest camera", **extra),
+        **render_properties(count=16, samples=16, lighting="EVEN", **extra),
     }
 
 
@@ -78,8 +62,7 @@ def start_targets(read: Callable[[str], Any], context: bpy.types.Context) -> tup
     if kind == "PHOTOS":
         write_photos(context.scene, place)
         return place, iter(())
-    knobs = [knob.name for knob in dataclasses.fields(TargetSettings) if knob.name != "source"]
-    settings = TargetSettings(source=kind, **{name: read(name) for name in knobs})
+    settings = read_target_settings(read, kind)
     return place, render_targets(context.scene, context.view_layer, chosen_subject(read), place, settings)
 
 

@@ -5,9 +5,9 @@ from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 import bpy
-from bpy.types import Operator
 
 from ...bridge.errors import BridgeError
+from .base import SlipcastOperator
 
 TICK_S = 0.05
 
@@ -23,7 +23,7 @@ class Step(Protocol):
     def words(self) -> str: ...
 
 
-class SteppedOperator(Operator):
+class SteppedOperator(SlipcastOperator):
     """Base. Nothing else can be done in Blender meanwhile, so nothing can pull data away under the steps."""
 
     _steps: Generator[Any, None, None] | None = None

@@ -4,23 +4,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
-from bpy.types import Panel
 
-from ..operators.masks import folder_of, open_masks, shown_mask, views_to_look_at
+from ..operators.masks import BRUSH_BLENDS, WAY_ITEMS, folder_of, open_masks, shown_mask, views_to_look_at
 from ..scene.masks import FOLDER_KEY, VIEW_KEY
+from .base import FoldedPanel, ImagePanel
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 MOST_LISTED = 6
 
 
-class SLIPCAST_PT_masks(Panel):
+class SLIPCAST_PT_masks(FoldedPanel):
     bl_idname = "SLIPCAST_PT_masks"
     bl_label = "Masks"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 6
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -67,12 +62,9 @@ def _draw_generate(layout: bpy.types.UILayout, context: bpy.types.Context, folde
     layout.operator("slipcast.generate_with_masks", icon="MESH_MONKEY").folder = str(folder)
 
 
-class SLIPCAST_PT_paint_mask(Panel):
+class SLIPCAST_PT_paint_mask(ImagePanel):
     bl_idname = "SLIPCAST_PT_paint_mask"
     bl_label = "Mask"
-    bl_space_type = "IMAGE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -100,8 +92,8 @@ def draw_brush(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What the brush paints: object or background."""
     brush = context.tool_settings.image_paint.brush
     row = layout.row(align=True)
-    for way, label, blend in (("OBJECT", "Object", "ADD_ALPHA"), ("BACKGROUND", "Background", "ERASE_ALPHA")):
-        pressed = brush is not None and brush.blend == blend
+    for way, label, _ in WAY_ITEMS:
+        pressed = brush is not None and brush.blend == BRUSH_BLENDS[way]
         row.operator("slipcast.mask_brush", text=label, depress=pressed).way = way
 
 

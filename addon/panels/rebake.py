@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import bpy
-from bpy.types import Panel
 
 from ...bridge.errors import BadSettings
 from ...bridge.settings import TEXTURE_SIZES_PX
@@ -10,20 +9,16 @@ from ..operators.generate import why_not_start
 from ..operators.rebake import BAKE_PROPERTIES, NO_ORIGINAL, NO_SOURCE, NO_VIEWS, VIEWS_PROPERTIES, find_sources
 from ..operators.tweak import why_not
 from ..scene.originals import kept_original, views_folder_of
+from .base import FoldedPanel
 from .main import draw_ended, draw_running
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 LARGEST_PAINTED = str(max(TEXTURE_SIZES_PX))     # by the engine
 
 
-class SLIPCAST_PT_rebake(Panel):
+class SLIPCAST_PT_rebake(FoldedPanel):
     bl_idname = "SLIPCAST_PT_rebake"
     bl_label = "Bake"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 5
 
     def draw(self, context: bpy.types.Context) -> None:

@@ -4,29 +4,21 @@ from __future__ import annotations
 import dataclasses
 
 import bpy
-from bpy.types import Panel
 
 from ...bridge.settings import RefineMeshSettings
 from ..operators.refine import REPLACED, why_not_refine
 from ..operators.scene_targets import RENDERED
+from .base import FoldedPanel
 from .main import draw_ended, draw_running
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 SHOWN_FIRST = ("quality", "keep_topology")
 FREE_ONLY, KEPT_ONLY = ("face_budget",), ("material",)
 ORBIT_ONLY = ("count", "lens_mm", "lowest_deg", "highest_deg")
 RENDER_KNOBS = ("resolution", "engine", "samples", "lighting")
 
 
-class _RefinePanel(Panel):
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-    bl_options = {"DEFAULT_CLOSED"}
-
-
-class SLIPCAST_PT_refine(_RefinePanel):
+class SLIPCAST_PT_refine(FoldedPanel):
     bl_idname = "SLIPCAST_PT_refine"
     bl_label = "Refine"
     bl_order = 3
@@ -67,7 +59,7 @@ class SLIPCAST_PT_refine(_RefinePanel):
             draw_text(layout, context, f"{lacks}.", "INFO")
 
 
-class SLIPCAST_PT_refine_advanced(_RefinePanel):
+class SLIPCAST_PT_refine_advanced(FoldedPanel):
     bl_idname = "SLIPCAST_PT_refine_advanced"
     bl_parent_id = "SLIPCAST_PT_refine"
     bl_label = "Advanced"
