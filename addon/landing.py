@@ -52,7 +52,7 @@ class SceneLanding:
     def _place(self, prepared: PreparedResult, request: GenerateRequest, scene: bpy.types.Scene,
                view_layer: bpy.types.ViewLayer) -> bpy.types.Object:
         self.notes = ()
-        if request.onto:
+        if request.onto is not None:
             return dress(prepared, request.onto, scene)
         if request.refined is None:
             made = place_result(prepared, bpy.data, scene, view_layer)

@@ -9,11 +9,12 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
 from bpy.types import PropertyGroup
 
-from ...bridge.errors import BadFolder, BadSettings
+from ...bridge.errors import BadFolder, BadSettings, Conflict
 from ...bridge.settings import BakeSettings
 from ..job import GenerateRequest
 from ..properties import knob_properties, path_property, settings_from_properties
 from ..scene.busy import busy_words
+from ..scene.dressing import BakeTarget
 from ..scene.mesh_npz import MESH_LABEL, mesh_npz
 from ..scene.originals import kept_original, views_folder_of
 from ..scene.rebake import SOLID_TYPES, RebakeSettings, RebakeStep, rebake
@@ -123,7 +124,7 @@ class SLIPCAST_OT_rebake_views(SlipcastOperator):
 def views_request(asked: Any, context: bpy.types.Context) -> GenerateRequest:
     """What the engine is asked for; the mesh gets UVs before, as an undo step of its own, where it has none.
 
-    Raises BadFolder, BadMesh, BadSettings.
+    Raises BadFolder, BadMesh, BadSettings, and Conflict where no job can be started.
     """
     thing = context.active_object
     assert thing is not None
@@ -131,10 +132,15 @@ def views_request(asked: Any, context: bpy.types.Context) -> GenerateRequest:
     if not folder:
         raise BadFolder(*NO_VIEWS)
     settings = settings_from_properties(lambda name: getattr(asked, name), BakeSettings)
-    if give_missing_uvs(thing, UNWRAP_MARGIN):
+    why = why_not_start(context)
+    if why:
+        raise Conflict(f"{why}.")
+    content = mesh_npz(thing)
+    if give_missing_uvs(thing, UNWRAP_MARGIN):      # only now: what is refused changes nothing
         push_undo(f"Unwrap {thing.name}")
+        content = mesh_npz(thing)
     return GenerateRequest(Path(folder).absolute(), settings, Placement(thing.name), context.scene.name, method="bake",
-                           inputs={MESH_LABEL: mesh_npz(thing, context)}, onto=thing.name)
+                           inputs={MESH_LABEL: content}, onto=BakeTarget(thing.session_uid, thing.name))
 
 
 NO_VIEWS = ("No view folder is chosen, and the mesh was not made from one.",

@@ -115,7 +115,7 @@ class SLIPCAST_OT_refine(_TargetJob):
         settings = refine_settings(read, thing.data)
         wishes = SourceWishes(settings.keep_topology, read("modifiers"), read("weights"), read("vertex_group"),
                               read("material"), in_views=read("targets") == "FOLDER")
-        source, content = read_source(thing, context.evaluated_depsgraph_get(), wishes)
+        source, content = read_source(thing, wishes)
         folder, views = start_targets(read, context)
         scene_name = context.scene.name
         self._begin = lambda: refine_request(folder, settings, source, content, scene_name)

@@ -22,6 +22,7 @@ from .live_marks import COLLECTION_KEY, COLOUR_NAME, dress, drop_unused_material
 from .originals import JOB_KEY, METHOD_KEY
 from .results import Placement, slipcast_collection
 from .scenes import scene_of
+from .standing import standing
 from .undo import push_undo
 
 if TYPE_CHECKING:
@@ -290,7 +291,7 @@ def _keep(end: _End) -> Object:
     assert end.good is not None
     frame, topology = end.good
     matrix = _place(frame, end.placement)
-    base = tuple(float(value) for value in place_base(frame.positions, matrix))
+    base = tuple((matrix[:3, :3] @ standing(frame.positions)[0] + matrix[:3, 3]).tolist())
     mesh = bpy.data.meshes.new(f"{end.placement.name} {frame.stage}")
     local = frame.positions @ matrix[:3, :3].T + (matrix[:3, 3] - base)
     _write_topology(mesh, topology)
@@ -305,14 +306,6 @@ def _keep(end: _End) -> Object:
 
 def _place(frame: LiveFrame, placement: Placement) -> np.ndarray:
     return place_of(frame.positions, None if placement.in_place else placement.base, placement.target_size)
-
-
-def place_base(positions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(3,) float64: the middle of the bottom, in the scene."""
-    low, high = positions.min(0).astype(np.float64), positions.max(0)
-    bottom = (low + high) / 2
-    bottom[2] = low[2]
-    return matrix[:3, :3] @ bottom + matrix[:3, 3]
 
 
 def _write_topology(mesh: Mesh, topology: Topology) -> None:

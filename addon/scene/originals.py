@@ -70,12 +70,13 @@ def was_made_from(thing: Object, path: str) -> bool:
     return path in (thing.get(VIEWS_KEY), thing.get(PICTURE_KEY))
 
 
-def views_from_local(thing: Object) -> np.ndarray:
+def views_from_local(thing: Object, matrix_world: np.ndarray | None = None) -> np.ndarray:
     """(4, 4) float64: from the object's own space to the world of the views it was made from; to Blender's world for
-    an object that was made from none. It holds wherever the object is moved to."""
+    an object that was made from none. It holds wherever the object is moved to. matrix_world: that of the object, where
+    Blender may not have brought its own up to date (solid.py)."""
     kept = thing.get(SPACE_KEY)
     if kept is None or len(kept) != 16:
-        return np.array(thing.matrix_world, dtype=np.float64)
+        return np.array(thing.matrix_world if matrix_world is None else matrix_world, dtype=np.float64)
     return np.array(kept, dtype=np.float64).reshape(4, 4)
 
 

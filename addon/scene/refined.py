@@ -9,7 +9,7 @@ import numpy as np
 from ...bridge.errors import BadMesh
 from .images import pack_png
 from .materials import textured_material
-from .meshes import build_mesh
+from .meshes import build_mesh, own_mesh
 from .originals import (
     BEFORE_KEY,
     BEFORE_SHOWN_KEY,
@@ -23,6 +23,7 @@ from .refine_source import RefineSource, active_modifiers, outlines_of
 from .results import PreparedResult
 from .scenes import find_object
 from .scratch import all_or_nothing
+from .solid import applied_mesh
 
 if TYPE_CHECKING:
     from bpy.types import Image, Mesh, Object
@@ -76,7 +77,7 @@ def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult
     if not np.array_equal(prepared.faces, source.faces):
         raise BadMesh(f"The engine gave {thing.name} other faces than it had.")
     applies = source.wishes.modifiers == "APPLY" and bool(active_modifiers(thing))
-    mesh = _applied(thing) if applies else thing.data
+    mesh = applied_mesh(thing) if applies else thing.data
     assert isinstance(mesh, bpy.types.Mesh)
     if len(mesh.vertices) != len(moved) or not np.array_equal(outlines_of(mesh), source.outlines):
         raise BadMesh(f"{thing.name} was edited while it was refined: its faces are other ones now.")
@@ -87,11 +88,11 @@ def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult
     if applies:
         _replace(thing, mesh)
         thing.modifiers.clear()
-    elif before.users > 1:            # other objects share it, and nobody asked for a change of theirs
-        mesh = thing.data = before.copy()
-    else:
+    elif own_mesh(thing) == before:
         before = before.copy()
         before.name = f"{mesh.name} Before"
+    else:
+        mesh = thing.data
     _shift(mesh, step)
     return before, _dress(thing, mesh, source, image)
 
@@ -104,11 +105,6 @@ def _replace(thing: Object, mesh: Mesh) -> None:
     if not before.users:
         before.name = f"{name} Before"
         mesh.name = name
-
-
-def _applied(thing: Object) -> Mesh:
-    graph = bpy.context.evaluated_depsgraph_get()
-    return bpy.data.meshes.new_from_object(thing.evaluated_get(graph), preserve_all_data_layers=True, depsgraph=graph)
 
 
 def _shift(mesh: Mesh, step: np.ndarray) -> None:

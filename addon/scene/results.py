@@ -27,6 +27,7 @@ from .originals import (
     keep_views,
 )
 from .scratch import all_or_nothing
+from .standing import standing
 
 if TYPE_CHECKING:
     import bpy
@@ -83,7 +84,9 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     vertices, faces = _array(result, "vertices"), _array(result, "faces")
     corner_uvs = _array(result, "corner_uvs")
     check_mesh_arrays(vertices, faces, corner_uvs)
-    scale, bottom = _scale_and_bottom(vertices, 0.0 if placement.in_place else placement.target_size)
+    bottom, scale = standing(vertices, 0.0 if placement.in_place else placement.target_size)
+    if not scale:
+        raise BadMesh("The mesh has no size.")
     if placement.in_place:
         placement = replace(placement, base=(float(bottom[0]), float(bottom[1]), float(bottom[2])))
     local = ((vertices.astype(np.float64) - bottom) * scale).astype(np.float32)
@@ -153,18 +156,6 @@ def _add_cameras(data: bpy.types.BlendData, prepared: PreparedResult, made: bpy.
 def camera_rotation(matrix: np.ndarray) -> np.ndarray:
     """(4, 4) similarity -> its (3, 3) rotation: a Blender camera must not carry scale."""
     return matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
-
-
-def _scale_and_bottom(vertices: np.ndarray, target_size: float) -> tuple[float, np.ndarray]:
-    # by column: 25 times as fast as min(axis=0), which walks along the rows of three
-    low = np.array([column.min() for column in vertices.T], dtype=np.float64)
-    high = np.array([column.max() for column in vertices.T], dtype=np.float64)
-    longest = float((high - low).max())
-    if longest <= 0:
-        raise BadMesh("The mesh has no size.")
-    bottom = (low + high) / 2
-    bottom[2] = low[2]
-    return (target_size / longest if target_size > 0 else 1.0), bottom
 
 
 def _properties(result: Result, engine_version: str) -> dict[str, Any]:

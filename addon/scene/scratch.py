@@ -68,6 +68,8 @@ def _session_uids(data: bpy.types.BlendData, kinds: Sequence[str]) -> dict[str, 
 
 
 def _remove_others(data: bpy.types.BlendData, known: dict[str, set[int]], spared: Collection[int] = ()) -> None:
+    if not any(scene.session_uid in known["scenes"] for scene in data.scenes):
+        return      # another file was loaded meanwhile: what was added has gone with the old one
     for kind, uids in known.items():
         blocks = getattr(data, kind)
         for block in [each for each in blocks if each.session_uid not in uids and each.session_uid not in spared]:

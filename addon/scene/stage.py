@@ -10,6 +10,7 @@ import numpy as np
 
 from ...bridge.errors import BadSettings
 from .materials import node_tree_of
+from .meshes import positions_of
 from .orbit import Sphere, bounding_sphere, orbit_directions
 from .scratch import scratch_data
 
@@ -118,9 +119,7 @@ def _local_points(thing: Object) -> np.ndarray:
     """(N, 3) float64: all vertices of an evaluated mesh, the corners of the box of anything else."""
     if not isinstance(thing.data, bpy.types.Mesh):
         return np.array(thing.bound_box, dtype=np.float64)
-    flat = np.empty(3 * len(thing.data.vertices), np.float32)
-    thing.data.vertices.foreach_get("co", flat)
-    return flat.reshape(-1, 3).astype(np.float64)
+    return positions_of(thing.data).astype(np.float64)
 
 
 def _hull(points: np.ndarray) -> np.ndarray:

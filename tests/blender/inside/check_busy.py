@@ -78,3 +78,12 @@ def test_a_job_that_is_cancelled_between_two_steps_leaves_what_is_kept_when_they
     assert not stage.session.pump(0.1) and thing() is None
     kept = bpy.data.objects[stage.session.kept]
     assert len(kept.data.polygons) == len(faces) and LIVE_KEY not in kept
+
+
+def test_steps_that_are_given_up_when_another_file_is_open_take_nothing_out_of_it(steps):
+    next(steps)
+    bpy.ops.wm.read_homefile(use_empty=False, use_factory_startup=True)
+    there = sorted(bpy.data.objects.keys()), bpy.data.scenes.keys(), bpy.data.materials.keys()
+    steps.close()
+    assert (sorted(bpy.data.objects.keys()), bpy.data.scenes.keys(), bpy.data.materials.keys()) == there
+    assert there[0] == ["Camera", "Cube", "Light"] and busy_words() == ""

@@ -11,7 +11,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.slipcast.addon import mask_store, pump
+from bl_ext.user_default.slipcast.addon import mask_store
 from bl_ext.user_default.slipcast.addon.operators import masks as mask_operators
 from bl_ext.user_default.slipcast.addon.scene import masks
 from bl_ext.user_default.slipcast.bridge.errors import BadFolder, BadMasks
@@ -224,38 +224,26 @@ def test_what_is_done_with_the_mask_that_is_shown_is_done_in_its_own_folder(view
     assert not (views / "slipcast_masks" / "c.png.png").exists()
 
 
-def test_masks_are_saved_of_the_folder_that_the_mesh_is_made_from(views, other_views):
-    from fakes import FakeLanding, fake_session, finished
-
+def test_masks_are_saved_of_the_folder_that_the_mesh_is_made_from(views, other_views, fake_client):
     for folder in (views, other_views):
         bpy.context.scene.slipcast.folder = str(folder)
         OPS.paint_mask(view="d.png")
     for image in bpy.data.images:
         _paint(image, _disc(20))
     bpy.context.scene.slipcast.folder = str(views)
-    given, client, _ = fake_session(FakeLanding(), finished())
-    pump.open_session(given)
     assert OPS.generate_with_masks(folder=str(other_views)) == {"FINISHED"}
     assert (other_views / "slipcast_masks" / "d.png.png").exists() and not (views / "slipcast_masks").exists()
-    assert "slipcast_masks/d.png.png" in next(asked for asked in client.asked if asked[0] == "submit")[3]
-    pump.unregister()
-    pump.register()
+    assert "slipcast_masks/d.png.png" in next(asked for asked in fake_client.asked if asked[0] == "submit")[3]
 
 
-def test_generate_with_these_masks_saves_what_was_painted_and_starts_the_job(views):
-    from fakes import FakeLanding, fake_session, finished
-
+def test_generate_with_these_masks_saves_what_was_painted_and_starts_the_job(views, fake_client):
     OPS.paint_mask(view="c.png")
     OPS.paint_mask(view="d.png")
     _paint(_shown("d.png"), _disc(20))
-    given, client, _ = fake_session(FakeLanding(), finished())
-    pump.open_session(given)
     assert OPS.generate_with_masks(folder=str(views), quality="draft") == {"FINISHED"}
-    sent = next(asked for asked in client.asked if asked[0] == "submit")
+    sent = next(asked for asked in fake_client.asked if asked[0] == "submit")
     assert "slipcast_masks/d.png.png" in sent[3] and "slipcast_masks/c.png.png" not in sent[3]
     assert sent[2]["quality"] == "draft"
-    pump.unregister()
-    pump.register()
 
 
 def test_a_landed_result_keeps_its_masks_and_its_folder(views):

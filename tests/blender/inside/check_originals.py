@@ -30,7 +30,7 @@ def _result(**placement) -> bpy.types.Object:
 def _refine(thing: bpy.types.Object, in_views: bool = False) -> None:
     """As Refine does, with an engine that moves nothing."""
     wishes = SourceWishes(keep_topology=True, in_views=in_views)
-    source, _ = read_source(thing, bpy.context.evaluated_depsgraph_get(), wishes)
+    source, _ = read_source(thing, wishes)
     placement = Placement(thing.name, in_place=True)
     done = refined_result(source.vertices, source.faces, np.zeros((len(source.faces), 3, 2), np.float32))
     done.data["cameras"] = memoryview(json.dumps([{**cameras()[0], "name": "orbit"}]).encode())

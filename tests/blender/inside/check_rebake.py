@@ -349,3 +349,24 @@ def test_texels_without_a_colour_take_on_what_is_around_them():
     filled = fill_from_around(colour, known)
     assert np.array_equal(filled[known], colour[known])
     assert (np.diff(filled[2:10, :, 0].mean(axis=1)) <= 1e-6).all()           # from one to the other, no jumps back
+
+
+def test_modifiers_that_leave_no_faces_are_told_and_nothing_is_left_behind():
+    high, low = ball("High", 3), ball("Low", 2)
+    mask = low.modifiers.new("Mask", "MASK")
+    mask.vertex_group = low.vertex_groups.new(name="Nothing").name
+    select(low, high)
+    before = everything()
+    with pytest.raises(RuntimeError, match="modifiers of Low leave no faces"):
+        OPS.rebake(texture_px="512")
+    assert everything() == before and not low.material_slots
+
+
+def test_others_that_share_the_mesh_keep_their_uvs_and_their_looks():
+    high, low = ball("High", 3), ball("Low", 2, uvs=False)
+    twin = low.copy()
+    bpy.context.scene.collection.objects.link(twin)
+    select(low, high)
+    assert OPS.rebake(texture_px="512", normal=False) == {"FINISHED"}
+    assert low.active_material.name == "Low Baked" and len(low.data.uv_layers) == 1
+    assert not twin.material_slots and not twin.data.uv_layers and len(low.data.polygons) == len(twin.data.polygons)

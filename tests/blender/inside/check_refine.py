@@ -75,7 +75,7 @@ def loops(mesh) -> tuple:
 # --- what is sent
 def test_the_mesh_is_sent_in_the_world_with_its_uvs_and_its_own_planes_of_symmetry():
     thing = cube()
-    source, content = read_source(thing, graph(), KEEP)
+    source, content = read_source(thing, KEEP)
     sent = arrays(content)
     assert np.abs(sent["vertices"] - world(thing)).max() < 1e-6 and sent["faces"].shape == (12, 3)
     assert np.array_equal(sent["faces"], source.faces) and sent["corner_uvs"].shape == (12, 3, 2)
@@ -91,7 +91,7 @@ def test_a_mesh_mirrored_by_its_scale_is_sent_with_its_outside_outside_and_comes
     thing = cube()
     thing.scale.x = -1
     bpy.context.view_layer.update()
-    source, content = read_source(thing, graph(), KEEP)
+    source, content = read_source(thing, KEEP)
     sent = arrays(content)
     a, b, c = (sent["vertices"][sent["faces"][:, corner]] for corner in range(3))
     assert (np.cross(b - a, c - a) * ((a + b + c) / 3 - sent["origin"])).sum(1).min() > 0
@@ -105,24 +105,24 @@ def test_modifiers_are_in_what_is_sent():
     thing = cube()
     thing.modifiers.new("Sub", "SUBSURF").levels = 2
     bpy.context.view_layer.update()
-    source, _ = read_source(thing, graph(), SourceWishes())
+    source, _ = read_source(thing, SourceWishes())
     assert len(source.faces) == 2 * 6 * 16
 
 
 def test_weights_come_from_the_group_or_the_sculpt_mask():
     thing = cube()
-    weights = arrays(read_source(thing, graph(), SourceWishes(weights="GROUP", group="Top"))[1])["weights"]
+    weights = arrays(read_source(thing, SourceWishes(weights="GROUP", group="Top"))[1])["weights"]
     assert np.allclose(weights, [0, 0.5, 0, 0.5, 0, 0.5, 0, 0.5])
-    assert np.allclose(arrays(read_source(thing, graph(), SourceWishes(weights="GROUP"))[1])["weights"], weights)
+    assert np.allclose(arrays(read_source(thing, SourceWishes(weights="GROUP"))[1])["weights"], weights)
     with pytest.raises(BadSettings, match="no sculpt mask"):
-        read_source(thing, graph(), SourceWishes(weights="MASK"))
+        read_source(thing, SourceWishes(weights="MASK"))
     mask = thing.data.attributes.new(".sculpt_mask", "FLOAT", "POINT")
     mask.data.foreach_set("value", np.linspace(0, 1, 8, dtype=np.float32))
     thing.data.update()
-    weights = arrays(read_source(thing, graph(), SourceWishes(weights="MASK"))[1])["weights"]
+    weights = arrays(read_source(thing, SourceWishes(weights="MASK"))[1])["weights"]
     assert np.allclose(weights, np.linspace(1, 0, 8))
     with pytest.raises(BadSettings, match="no vertex group Nose"):
-        read_source(thing, graph(), SourceWishes(weights="GROUP", group="Nose"))
+        read_source(thing, SourceWishes(weights="GROUP", group="Nose"))
 
 
 def test_symmetry_is_the_meshs_own_setting():
@@ -141,7 +141,7 @@ def test_wishes_that_would_break_the_mesh_are_refused_before_any_work(wishes, wo
     thing.modifiers.new("Sub", "SUBSURF")
     bpy.context.view_layer.update()
     with pytest.raises(BadMesh) as raised:
-        read_source(thing, graph(), wishes)
+        read_source(thing, wishes)
     assert words in raised.value.message and raised.value.hint
 
 
@@ -150,7 +150,7 @@ def test_kept_topology_moves_the_vertices_and_nothing_else_and_one_undo_restores
     thing = cube(keys=True)
     name, before, slots = thing.name, loops(thing.data), [slot.name for slot in thing.material_slots]
     start, smile = world(thing), np.array(thing.data.shape_keys.key_blocks["Smile"].data[0].co)
-    source, _ = read_source(thing, graph(), SourceWishes(keep_topology=True, modifiers="KEEP"))
+    source, _ = read_source(thing, SourceWishes(keep_topology=True, modifiers="KEEP"))
     bpy.ops.ed.undo_push(message="before")
     step = np.zeros((8, 3), np.float32)
     step[0] = (0.1, -0.2, 0.3)
@@ -178,7 +178,7 @@ def test_vertices_that_the_engine_did_not_move_stay_to_the_bit():
     thing = cube()
     held = np.empty(24, np.float32)
     thing.data.vertices.foreach_get("co", held)
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     land(source, source.vertices.copy())
     after = np.empty(24, np.float32)
     thing.data.vertices.foreach_get("co", after)
@@ -190,7 +190,7 @@ def test_kept_topology_with_modifiers_applied_gives_the_mesh_as_it_was_seen_and_
     thing.modifiers.new("Sub", "SUBSURF").levels = 1
     bpy.context.view_layer.update()
     seen = world(thing, thing.evaluated_get(graph()).data)
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     land(source, source.vertices + np.float32(0.25))
     assert not thing.modifiers and np.abs(world(thing) - seen - 0.25).max() < 1e-5
     assert [group.name for group in thing.vertex_groups] == ["Top"] and len(thing.data.materials) == 2
@@ -203,7 +203,7 @@ def test_kept_topology_with_modifiers_kept_moves_what_is_below_them():
     bpy.context.view_layer.update()
     seen = world(thing, thing.evaluated_get(graph()).data)
     base = world(thing)
-    source, _ = read_source(thing, graph(), SourceWishes(keep_topology=True, modifiers="KEEP"))
+    source, _ = read_source(thing, SourceWishes(keep_topology=True, modifiers="KEEP"))
     assert np.abs(source.vertices - seen).max() < 1e-6
     land(source, source.vertices + np.float32(0.1))
     assert [each.name for each in thing.modifiers] == ["Bend"] and np.abs(world(thing) - base - 0.1).max() < 1e-6
@@ -213,7 +213,7 @@ def test_a_mesh_that_others_share_is_not_changed_for_them():
     thing = cube()
     other = bpy.data.objects.new("other", thing.data)
     bpy.context.scene.collection.objects.link(other)
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     start = [tuple(vertex.co) for vertex in other.data.vertices]
     land(source, source.vertices + np.float32(1))
     assert other.data != thing.data and [tuple(vertex.co) for vertex in other.data.vertices] == start
@@ -224,7 +224,7 @@ def test_new_faces_replace_the_mesh_in_place_with_a_material_and_modifiers_go_or
         thing = cube()
         thing.modifiers.new("Sub", "SUBSURF")
         bpy.context.view_layer.update()
-        source, _ = read_source(thing, graph(), SourceWishes(modifiers=modifiers))
+        source, _ = read_source(thing, SourceWishes(modifiers=modifiers))
         vertices, faces, uvs = grid()
         landed, notes = land(source, vertices, faces, uvs)
         assert landed == thing and np.abs(world(thing) - vertices).max() < 1e-5
@@ -238,7 +238,7 @@ def test_new_faces_replace_the_mesh_in_place_with_a_material_and_modifiers_go_or
 
 def test_the_object_moved_meanwhile_takes_its_refined_mesh_along():
     thing = cube()
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     thing.matrix_world = Matrix.Translation((10, 0, 0)) @ thing.matrix_world
     bpy.context.view_layer.update()
     land(source, source.vertices + np.float32(0.5))
@@ -250,7 +250,7 @@ def test_the_object_moved_meanwhile_takes_its_refined_mesh_along():
     (lambda thing: thing.data.clear_geometry(), "was edited while it was refined")])
 def test_a_result_whose_mesh_is_gone_or_edited_becomes_an_object_of_its_own_and_this_is_told(spoil, words):
     thing = cube()
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     spoil(thing)
     landed, notes = land(source, source.vertices + np.float32(0.5))
     assert words in notes[0] and landed.name in notes[0]
@@ -261,7 +261,7 @@ def test_a_result_whose_mesh_is_gone_or_edited_becomes_an_object_of_its_own_and_
 def test_before_and_after_can_be_seen_in_turn_and_are_saved_with_the_file(tmp_path):
     thing = cube()
     start = world(thing)
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     land(source, source.vertices + np.float32(0.5))
     bpy.context.view_layer.objects.active = thing
     after = world(thing)

@@ -263,8 +263,7 @@ def test_error_is_copied_with_what_one_asks_first_when_one_gets_it_by_mail(tmp_p
     assert bpy.ops.slipcast.copy_error() == {"FINISHED"}
     # without a window Blender has no clipboard, so what would be in it is asked of the operator with another one
     clipboard = SimpleNamespace(clipboard="")
-    pressed = SimpleNamespace(report=lambda level, words: None)
-    SLIPCAST_OT_copy_error.execute(pressed, SimpleNamespace(window_manager=clipboard))
+    assert SLIPCAST_OT_copy_error.do(None, SimpleNamespace(window_manager=clipboard)) == "Diagnostics copied"
     first, second = clipboard.clipboard.splitlines()
     assert first == "No object was found. Give masks."
     assert second == f"[bad_masks] Slipcast {VERSION}, engine {VERSION} on cpu, Blender {bpy.app.version_string}"
