@@ -98,7 +98,7 @@ def test_cancel_before_anything_was_sent_needs_no_engine(tmp_path):
 def test_cancel_that_nobody_answers_does_not_last_for_ever(tmp_path, monkeypatch):
     session, client, _ = _submitted(tmp_path)
     client.cancel = lambda job: None
-    monkeypatch.setattr("bl_ext.user_default.slipcast.addon.session.CANCEL_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("bl_ext.user_default.slipcast.addon.job_run.CANCEL_TIMEOUT_S", 0.05)
     session.cancel()
     _pump_until(session, lambda: session.job is None)
     assert "did not answer" in session.error.message
