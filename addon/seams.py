@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from ..bridge.errors import BridgeError
 from ..bridge.events import Event
 from ..bridge.messages import Preview
 from .job import GenerateRequest
@@ -30,7 +31,10 @@ class Landing(Protocol):
 
 
 class Desk(Protocol):
-    """What else is asked of the engine beside the one job (history.py). Main thread; nothing waits."""
+    """What else is asked of the engine beside the one job (history.py, models.py). Main thread; nothing waits.
+    error: how the last thing that was asked went wrong."""
+
+    error: BridgeError | None
 
     @property
     def busy(self) -> bool:

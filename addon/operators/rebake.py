@@ -7,20 +7,21 @@ from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
-from bpy.types import Operator, PropertyGroup
+from bpy.types import PropertyGroup
 
-from ...bridge.errors import BadFolder, BadSettings, BridgeError, Conflict
+from ...bridge.errors import BadFolder, BadSettings, Conflict
 from ...bridge.settings import BakeSettings
 from ..job import GenerateRequest
 from ..properties import knob_properties, path_property, settings_from_properties
 from ..scene.busy import busy_words
 from ..scene.dressing import BakeTarget
 from ..scene.mesh_npz import MESH_LABEL, mesh_npz
-from ..scene.originals import VIEWS_KEY, kept_original
+from ..scene.originals import kept_original, views_folder_of
 from ..scene.rebake import SOLID_TYPES, RebakeSettings, RebakeStep, rebake
 from ..scene.results import Placement
 from ..scene.undo import push_undo
 from ..scene.unwrapping import give_missing_uvs
+from .base import SlipcastOperator
 from .generate import run_job, why_not_start
 from .stepped import SteppedOperator
 from .tweak import why_not
@@ -81,11 +82,9 @@ class SLIPCAST_OT_rebake(SteppedOperator):
     __annotations__ = dict(BAKE_PROPERTIES)
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def why_not(cls, context: bpy.types.Context) -> str:
         busy = busy_words()
-        why = why_not(context) or (f"Wait for {busy}" if busy else "")
-        cls.poll_message_set(why)
-        return not why
+        return why_not(context) or (f"Wait for {busy}" if busy else "")
 
     def start(self, context: bpy.types.Context) -> Iterator[RebakeStep]:
         thing = context.active_object
@@ -103,7 +102,7 @@ class SLIPCAST_OT_rebake(SteppedOperator):
         return {"WARNING" if told else "INFO"}, " ".join([f"Baked {names}.", *told])
 
 
-class SLIPCAST_OT_rebake_views(Operator):
+class SLIPCAST_OT_rebake_views(SlipcastOperator):
     """Paint the active mesh from pictures with known cameras, at its own UVs. Its shape stays, and what it wore before
     is kept. Blender stays free meanwhile"""
 
@@ -114,19 +113,12 @@ class SLIPCAST_OT_rebake_views(Operator):
     __annotations__ = dict(VIEWS_PROPERTIES)
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def why_not(cls, context: bpy.types.Context) -> str:
         # without a window the engine's words come as an error instead: a script shows no tooltip
-        why = why_not(context) or ("" if bpy.app.background else why_not_start(context))
-        cls.poll_message_set(why)
-        return not why
+        return why_not(context) or ("" if bpy.app.background else why_not_start(context))
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            run_job(views_request(self, context))
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> None:
+        run_job(views_request(self, context))
 
 
 def views_request(asked: Any, context: bpy.types.Context) -> GenerateRequest:
@@ -136,7 +128,7 @@ def views_request(asked: Any, context: bpy.types.Context) -> GenerateRequest:
     """
     thing = context.active_object
     assert thing is not None
-    folder = bpy.path.abspath(asked.folder.strip()) or str(thing.get(VIEWS_KEY, ""))
+    folder = bpy.path.abspath(asked.folder.strip()) or views_folder_of(thing)
     if not folder:
         raise BadFolder(*NO_VIEWS)
     settings = settings_from_properties(lambda name: getattr(asked, name), BakeSettings)

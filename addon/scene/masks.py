@@ -20,7 +20,7 @@ import bpy
 import numpy as np
 
 from ...bridge.errors import BadImage, BadMasks, BadOutput
-from ...bridge.folders import painted_label
+from ...bridge.folders import TRANSFORMS_LABEL, painted_label
 from .images import PNG_SIGNATURE
 
 if TYPE_CHECKING:
@@ -175,8 +175,8 @@ def grey_of_file(path: Path) -> np.ndarray:
 
 def mask_file(view: str, files: Mapping[str, Path]) -> Path | None:
     """The artist's own mask file of a view, as the engine finds it."""
-    if "transforms.json" in files:
-        frames: list[dict[str, Any]] = json.loads(files["transforms.json"].read_text(encoding="utf-8-sig"))["frames"]
+    if TRANSFORMS_LABEL in files:
+        frames: list[dict[str, Any]] = json.loads(files[TRANSFORMS_LABEL].read_text(encoding="utf-8-sig"))["frames"]
         return next((files[frame["mask_path"]] for frame in frames
                      if frame.get("file_path") == view and frame.get("mask_path") in files), None)
     name = view.removeprefix("images/")

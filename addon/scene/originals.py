@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from bpy.types import Material, Mesh, Object
     from mathutils import Matrix
 
@@ -21,6 +23,7 @@ ENGINE_KEY = "slipcast_engine"                 # its version
 DEVICE_KEY = "slipcast_device"
 SECONDS_KEY = "slipcast_seconds"
 VIEWS_KEY = "slipcast_views"                   # folder of the views it was made from
+PICTURE_KEY = "slipcast_picture"               # the one picture it was made from
 MASKS_KEY = "slipcast_views_job"               # the job that was given them; a refining since then had others
 CAMERAS_KEY = "slipcast_cameras"               # those of its views, in their world, as JSON
 SPACE_KEY = "slipcast_views_from_local"        # 16 numbers, row by row: its own space -> the world of its views
@@ -30,8 +33,8 @@ BEFORE_SHOWN_KEY = "slipcast_before_is_shown"  # the two have changed places
 TEXTURE_KEY = "slipcast_base_color"            # the image that was painted, whether a material uses it or not
 MATERIALS_KEY = "slipcast_materials_before"    # slot number as text -> material
 # what is true of a mesh that was baked from another one, too; where it lies in the views is told by SPACE_KEY
-_OF_THE_JOB = (JOB_KEY, METHOD_KEY, SETTINGS_KEY, ENGINE_KEY, DEVICE_KEY, SECONDS_KEY, VIEWS_KEY, MASKS_KEY,
-               CAMERAS_KEY)
+_OF_THE_JOB = (JOB_KEY, METHOD_KEY, SETTINGS_KEY, ENGINE_KEY, DEVICE_KEY, SECONDS_KEY, VIEWS_KEY, PICTURE_KEY,
+               MASKS_KEY, CAMERAS_KEY)
 
 
 def keep_original(thing: Object) -> None:
@@ -49,6 +52,22 @@ def kept_original(thing: Object) -> Mesh | None:
 def _kept_mesh(thing: Object, key: str) -> Mesh | None:
     found = thing.get(key)
     return found if hasattr(found, "polygons") else None
+
+
+def keep_source(thing: Object, path: Path, of_picture: bool) -> None:
+    """Keep what `thing` was made from: a view folder, or one picture. path: absolute."""
+    thing[PICTURE_KEY if of_picture else VIEWS_KEY], thing[MASKS_KEY] = str(path), str(thing[JOB_KEY])
+
+
+def views_folder_of(thing: Object) -> str:
+    """The view folder that `thing` was made from; "" where it was made from something else, or nobody knows from what.
+    """
+    return str(thing.get(VIEWS_KEY, ""))
+
+
+def was_made_from(thing: Object, path: str) -> bool:
+    """path: of a view folder or a picture, absolute."""
+    return path in (thing.get(VIEWS_KEY), thing.get(PICTURE_KEY))
 
 
 def views_from_local(thing: Object, matrix_world: np.ndarray | None = None) -> np.ndarray:

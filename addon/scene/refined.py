@@ -15,6 +15,7 @@ from .originals import (
     BEFORE_SHOWN_KEY,
     CAMERAS_KEY,
     ORIGINAL_KEY,
+    PICTURE_KEY,
     SPACE_KEY,
     TEXTURE_KEY,
     VIEWS_KEY,
@@ -54,8 +55,10 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
 
 
 def _note_job(thing: Object, source: RefineSource, prepared: PreparedResult) -> None:
-    """The folder that it was made from stays noted, so the cameras and the space that belong to it do, too."""
-    keeps_views = VIEWS_KEY in thing and SPACE_KEY in thing and not source.wishes.in_views
+    """The folder or picture that it was made from stays noted, so the cameras and the space that belong to it do, too.
+    """
+    made_from = VIEWS_KEY in thing or PICTURE_KEY in thing
+    keeps_views = made_from and SPACE_KEY in thing and not source.wishes.in_views
     for key, value in prepared.properties.items():
         if not (keeps_views and key == CAMERAS_KEY):
             thing[key] = value

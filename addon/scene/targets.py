@@ -20,6 +20,7 @@ import bpy
 import numpy as np
 
 from ...bridge.errors import BadCameras, BadOutput, BadSettings
+from ...bridge.folders import TRANSFORMS_LABEL
 from .cameras import SENSOR_WIDTH_MM, PinholeCamera, blender_matrix, pinhole_from_blender
 from .exr import exr_bytes, read_exr
 from .orbit import HIGHEST_DEG, LOWEST_DEG, Sphere, look_at_matrix, orbit_directions, orbit_distance
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 ENGINES = ("CYCLES", "EEVEE", "WORKBENCH")
 SOURCES = ("ORBIT", "CAMERAS")
 LIGHTINGS = ("SCENE", "EVEN")
-TRANSFORMS_NAME = "transforms.json"
 ORIGIN_KEY = "slipcast_renders"    # in transforms.json: the files beside it are ours to write over
 SMALLEST_PX, LARGEST_PX = 16, 8192
 FAR = 1e9                          # Blender writes 1e10 where there is nothing
@@ -52,7 +52,7 @@ class TargetSettings:
 
 @dataclass(frozen=True)
 class TargetProgress:
-    """done of total views are written; `name` is the last one's."""
+    """done of total views are written; `name` is the last one's, "" before the first."""
 
     done: int
     total: int
@@ -74,7 +74,7 @@ def check_target_settings(settings: TargetSettings) -> None:
 def check_folder(folder: Path) -> None:
     """Raises BadOutput where somebody else's view folder, or a file, would be written over."""
     try:
-        text = (folder / TRANSFORMS_NAME).read_text(encoding="utf-8")
+        text = (folder / TRANSFORMS_LABEL).read_text(encoding="utf-8")
         ours = ORIGIN_KEY in json.loads(text)
     except FileNotFoundError:
         return
@@ -106,12 +106,13 @@ def render_targets(scene: Scene, view_layer: ViewLayer, subject: Object | Collec
         with copied_scene(stage) as data:
             _use_engine(stage, settings)
             _use_data_engine(data)
+            yield TargetProgress(0, len(cameras), "")
             for number, (name, camera) in enumerate(cameras):
                 stage.camera = data.camera = camera
                 frames.append(_render_view(stage, data, folder, name, written))
                 if number + 1 < len(cameras):
                     yield TargetProgress(number + 1, len(cameras), name)
-        _write(folder / TRANSFORMS_NAME, _transforms_text(subject.name, settings, frames), written)
+        _write(folder / TRANSFORMS_LABEL, _transforms_text(subject.name, settings, frames), written)
     yield TargetProgress(len(cameras), len(cameras), cameras[-1][0])
 
 
@@ -123,8 +124,13 @@ def _prepare(stage: Scene, settings: TargetSettings) -> None:
                  "use_crop_to_border", "use_stamp", "use_freestyle", "use_file_extension"):
         setattr(render, name, False)
     shown = stage.view_settings
-    stage.display_settings.display_device = "sRGB"
-    shown.view_transform, shown.look, shown.exposure, shown.gamma = "Standard", "None", 0.0, 1.0
+    try:
+        stage.display_settings.display_device = "sRGB"
+        shown.view_transform, shown.look, shown.exposure, shown.gamma = "Standard", "None", 0.0, 1.0
+    except TypeError as error:     # of an enumeration that has no such entry
+        raise BadSettings("The colour management of this Blender has no sRGB display with the view Standard, in which "
+                          f"views are rendered ({error}).", "Start Blender without a configuration of its own for "
+                          "OpenColorIO, or add both to it.") from error
     shown.use_curve_mapping = False
     if hasattr(shown, "use_white_balance"):   # since 4.3
         shown.use_white_balance = False
@@ -266,7 +272,7 @@ def write_views(folder: Path, subject: str, views: list[tuple[str, PinholeCamera
             label = f"images/{name}{suffix}"
             _write(folder / label, content, written)
             frames.append({"file_path": label} | _camera_keys(camera))
-        _write(folder / TRANSFORMS_NAME, json.dumps({ORIGIN_KEY: {"subject": subject, "source": "PHOTOS"},
+        _write(folder / TRANSFORMS_LABEL, json.dumps({ORIGIN_KEY: {"subject": subject, "source": "PHOTOS"},
                                                      "camera_model": "PINHOLE", "frames": frames}, indent=1), written)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import bpy
 import numpy as np
 
+from ...bridge.errors import BadMesh
 from .meshes import corner_uvs_of, loop_uvs_of, own_mesh
 from .scratch import scratch_data
 
@@ -64,7 +65,18 @@ def give_missing_uvs(thing: Object, margin: float) -> bool:
 
 
 def unwrap(thing: Object, stage: Scene, margin: float) -> NewUvs:
-    """New UVs for an object of `stage`, which it has then. margin: between the islands, fraction of the texture."""
+    """New UVs for an object of `stage`, which it has then. margin: between the islands, fraction of the texture.
+
+    Raises BadMesh where Blender cannot.
+    """
+    try:
+        return _smart_project(thing, stage, margin)
+    except RuntimeError as error:
+        raise BadMesh(f"Blender could not unwrap {thing.name}: {str(error).strip()}",
+                      "Give it UVs by hand (Edit Mode, UV > Unwrap), or repair it first.") from error
+
+
+def _smart_project(thing: Object, stage: Scene, margin: float) -> NewUvs:
     layer = stage.view_layers[0]
     layer.objects.active = thing
     thing.select_set(True, view_layer=layer)

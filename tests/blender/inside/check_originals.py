@@ -74,6 +74,16 @@ def test_the_mesh_before_goes_along_when_origin_size_and_up_are_set():
     assert np.allclose([tuple(polygon.normal) for polygon in thing.data.polygons], normals, atol=1e-5)
 
 
+def test_a_result_of_a_picture_that_is_refined_still_lies_where_its_picture_has_it():
+    thing = _result()
+    del thing[originals.VIEWS_KEY]
+    thing[originals.PICTURE_KEY] = "/cup.png"
+    space = originals.views_from_local(thing)
+    _refine(thing)
+    assert np.allclose(originals.views_from_local(thing), space)
+    assert [each["name"] for each in json.loads(thing[originals.CAMERAS_KEY])] == [each["name"] for each in cameras()]
+
+
 @pytest.mark.parametrize("in_views", [False, True])
 def test_a_result_that_is_refined_still_lies_where_the_folder_that_it_was_made_from_has_it(in_views):
     thing = _result()

@@ -319,7 +319,7 @@ def test_what_is_missing_is_said_before_any_work():
         with pytest.raises(RuntimeError, match=words):
             OPS.refine(**asked)
     bpy.ops.object.mode_set(mode="EDIT")
-    with pytest.raises(RuntimeError, match="Leave edit mode first"):
+    with pytest.raises(RuntimeError, match="Go to Object Mode first"):
         OPS.refine(subject="Cube")
     bpy.ops.object.mode_set(mode="OBJECT")
 
