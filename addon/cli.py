@@ -23,11 +23,10 @@ import bpy
 
 from ..bridge import VERSION
 from ..bridge.errors import BadOutput, BridgeError
-from . import pump
 from .batch_inputs import BatchInput, find_inputs, given_settings, make_parser, settings_of
 from .job import GenerateRequest, Outcome
+from .operators.generate import run_job
 from .scene.results import Placement
-from .terminal import ProgressLines
 
 log = logging.getLogger(__name__)
 
@@ -94,10 +93,10 @@ def _run_one(found: BatchInput, given: argparse.Namespace, settings: Any) -> Rep
 def _generate(found: BatchInput, given: argparse.Namespace, settings: Any) -> Outcome:
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
     placement = Placement(found.name, target_size=given.target_size, import_cameras=given.import_cameras)
-    pump.session().generate(GenerateRequest(found.path.absolute(), settings, placement, method=found.method,
-                                            files=found.files))
-    with ProgressLines() as lines:
-        return pump.wait_for_job(lines.show)
+    outcome = run_job(GenerateRequest(found.path.absolute(), settings, placement, method=found.method,
+                                      files=found.files))
+    assert outcome is not None     # there is no window
+    return outcome
 
 
 def _save(object_name: str, blend: Path, glb: Path) -> None:

@@ -30,14 +30,16 @@ FILE_NAMES = (*MESH_NAMES, "normal_map", "cameras", "mask", "cutout", PICTURE, "
 @dataclass
 class Errand:
     """Something to do with the results of `jobs`: `work` gets them on a thread of its own, `finish` what it returned,
-    on the main thread. names: of the artefacts that are needed."""
+    on the main thread, once `why_not_now` says "". names: of the artefacts that are needed."""
 
     words: str
     jobs: tuple[str, ...]
     names: tuple[str, ...]
     work: Callable[[Sequence[Result]], Any]
     finish: Callable[[Any], None]
+    why_not_now: Callable[[], str] = str      # "" at any time
     asked: bool = False
+    waiting_for: str = ""                     # what it said last
     results: dict[str, Result] = field(default_factory=dict)
     working: BackgroundCall[Any] | None = None
 
@@ -228,14 +230,23 @@ class HistoryDesk:
             results = [errand.results[job] for job in errand.jobs]
             errand.working = BackgroundCall(lambda: errand.work(results), "result")
         if errand.working is not None and errand.working.done:
-            self.errand = None
-            self.revision += 1
-            try:
-                errand.finish(errand.working.result())
-            except BridgeError as error:
-                self.error = error
-            except (OSError, RuntimeError) as error:    # what Blender raises when it cannot
-                self.error = InternalError(f"{errand.words}: {error}.", "Blender's terminal says more.")
+            self._finish(errand, errand.working)
+
+    def _finish(self, errand: Errand, working: BackgroundCall[Any]) -> None:
+        try:
+            made = working.result()
+            before, errand.waiting_for = errand.waiting_for, errand.why_not_now()
+            if errand.waiting_for:
+                self.revision += errand.waiting_for != before
+                return
+            errand.finish(made)
+        except BridgeError as error:
+            self.error = error
+        except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:   # what Blender raises
+            log.exception("%s", errand.words)
+            self.error = InternalError(f"{errand.words}: {error}.", "Blender's terminal says more.")
+        self.errand = None
+        self.revision += 1
 
     def _take_result(self, errand: Errand, result: Result) -> None:
         missing = [name for name in MESH_NAMES if name not in result.data]

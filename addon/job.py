@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..bridge.folders import collect_view_folder
 from ..bridge.messages import JobInfo, Progress
-from .scene.refine_source import RefineSource
 from .scene.results import Placement, PreparedResult
 
 if TYPE_CHECKING:
     from ..bridge.client import Client
+    from .scene.dressing import BakeTarget
+    from .scene.refine_source import RefineSource
 
 # The phases in the order they are gone through. In all but "idle" something is under way.
 PHASE_LABELS = {
@@ -69,7 +70,7 @@ class GenerateRequest:
     method: str = "views"
     files: Mapping[str, Path] = field(default_factory=dict)
     inputs: Mapping[str, bytes] = field(default_factory=dict)
-    onto: str = ""
+    onto: BakeTarget | None = None
     refined: RefineSource | None = None
     kept: str = ""
     changes: Mapping[str, Any] | None = None

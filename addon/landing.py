@@ -5,11 +5,12 @@ import logging
 
 import bpy
 
-from ..bridge.errors import BadMesh, BridgeError, InternalError
+from ..bridge.errors import BadMesh, Conflict, InternalError
 from .job import GenerateRequest
 from .mask_store import keep_masks
+from .scene.busy import busy_words
 from .scene.dressing import dress
-from .scene.originals import JOB_KEY, MASKS_KEY, VIEWS_KEY
+from .scene.originals import JOB_KEY, keep_source
 from .scene.photo_behind import show_behind_cameras
 from .scene.refined import land_refined
 from .scene.results import PreparedResult, place_result
@@ -26,9 +27,10 @@ class SceneLanding:
         self.notes: tuple[str, ...] = ()
 
     def why_not_now(self) -> str:
-        """Blender must not be given new data while it renders, and in a mode its undo steps hold that mode only."""
-        if bpy.app.is_job_running("RENDER") or bpy.app.is_job_running("OBJECT_BAKE"):
-            return "Done; waits for the render to end"
+        """See busy_words; and in a mode Blender's undo steps hold that mode only."""
+        busy = busy_words()
+        if busy:
+            return f"Done; waits for {busy}"
         if bpy.context.mode != "OBJECT":
             return "Done; waits for Object Mode"
         return ""
@@ -38,25 +40,24 @@ class SceneLanding:
         scene, view_layer = scene_for(request.scene_name, str(prepared.properties.get(JOB_KEY, "")))
         try:
             made = self._place(prepared, request, scene, view_layer)
-            if prepared.masks:
-                keep_masks(str(prepared.properties[JOB_KEY]), prepared.masks, prepared.warnings)
-        except BridgeError:
-            raise
         except (RuntimeError, ValueError, TypeError, AttributeError) as error:
             log.exception("placing the result of %s", request.folder)
             raise InternalError(f"Blender could not take the result: {error}.",
                                 "Blender's terminal says more. The scene is as it was.") from error
         push_undo(f"Slipcast {made.name}")
+        if prepared.masks:
+            keep_masks(str(prepared.properties[JOB_KEY]), prepared.masks, prepared.warnings)
         return made.name
 
     def _place(self, prepared: PreparedResult, request: GenerateRequest, scene: bpy.types.Scene,
                view_layer: bpy.types.ViewLayer) -> bpy.types.Object:
         self.notes = ()
-        if request.onto:
+        if request.onto is not None:
             return dress(prepared, request.onto, scene)
         if request.refined is None:
             made = place_result(prepared, bpy.data, scene, view_layer)
-            made[VIEWS_KEY], made[MASKS_KEY] = str(request.folder), str(prepared.properties[JOB_KEY])
+            if not request.kept:     # else nobody has told what it was made from
+                keep_source(made, request.folder, of_picture=request.method == "image")
             if request.method == "image" and prepared.placement.import_cameras:
                 self.notes = show_behind_cameras(made, request.folder)
             return made
@@ -66,6 +67,12 @@ class SceneLanding:
             made = place_result(prepared, bpy.data, scene, view_layer)
             self.notes = (f"{error.message} The result is an object of its own, {made.name}.",)
         return made
+
+
+def refuse_script_in_another_mode() -> None:
+    """Raises Conflict: without a window nobody can leave that mode while a script waits for its result."""
+    if bpy.app.background and bpy.context.mode != "OBJECT":
+        raise Conflict("A result can be put into the scene in Object Mode only.", "Go to Object Mode first.")
 
 
 def scene_for(name: str, job: str = "") -> tuple[bpy.types.Scene, bpy.types.ViewLayer]:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import bpy
 
-from ..bridge.errors import BadMasks
-from .preferences import ROOT_PACKAGE
+from ..bridge.errors import BadMasks, BadOutput
+from .preferences import user_folder
 from .scene.masks import ViewMask, read_archive
-from .scene.originals import JOB_KEY, MASKS_KEY, VIEWS_KEY
+from .scene.originals import JOB_KEY, MASKS_KEY, was_made_from
 
 log = logging.getLogger(__name__)
 MOST_KEPT = 40
-_WARNINGS = "warnings.json"
+_NAME, _WARNINGS = "masks", "warnings.json"
 
 
 def keep_masks(job: str, archive: bytes, warnings: Sequence[str]) -> None:
@@ -29,20 +29,21 @@ def keep_masks(job: str, archive: bytes, warnings: Sequence[str]) -> None:
     try:
         with zipfile.ZipFile(held, "a") as both:
             both.writestr(_WARNINGS, json.dumps(list(warnings)))
-        folder = _folder(create=True)
+        folder = user_folder(_NAME, create=True)
         (folder / f"{job}.zip").write_bytes(held.getvalue())
         by_age = sorted(folder.glob("*.zip"), key=lambda path: path.stat().st_mtime_ns)
         for old in by_age[:-MOST_KEPT]:
             old.unlink()
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, zipfile.BadZipFile, BadOutput) as error:
         log.warning("the masks of job %s are not kept: %s", job, error)
 
 
 def kept_masks(folder: str, things: Iterable[bpy.types.Object]) -> tuple[tuple[ViewMask, ...], tuple[str, ...]]:
-    """(masks, warnings) of the newest job among `things` that was made from the view folder; empty without one."""
-    made = [thing for thing in things if thing.get(VIEWS_KEY) == folder]
+    """(masks, warnings) of the newest job among `things` that was made from the view folder, or the picture; empty
+    without one."""
+    made = [thing for thing in things if was_made_from(thing, folder)]
     jobs = {str(thing[key]) for thing in made for key in [MASKS_KEY if MASKS_KEY in thing else JOB_KEY] if key in thing}
-    stored = _folder() if jobs else None
+    stored = user_folder(_NAME) if jobs else None
     if stored is None:
         return (), ()
     there = [path for path in (stored / f"{job}.zip" for job in jobs) if path.is_file()]
@@ -62,7 +63,3 @@ def _read(path: Path, changed_ns: int) -> tuple[tuple[ViewMask, ...], tuple[str,
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, BadMasks) as error:
         log.warning("%s cannot be read: %s", path, error)
         return (), ()
-
-
-def _folder(create: bool = False) -> Path:
-    return Path(bpy.utils.extension_path_user(ROOT_PACKAGE, path="masks", create=create))

@@ -8,11 +8,12 @@ from ..bridge.errors import BridgeError, Conflict, EngineGone, error_from_code
 from ..bridge.events import Event, ModelMoved, ModelsListed, ModelTurnedDown
 from ..bridge.messages import ErrorInfo
 from ..bridge.model_messages import ModelInfo, ModelProgress
+from .job import MEGABYTE
 
 if TYPE_CHECKING:
     from ..bridge.client import Client
 
-MEGABYTE, GIGABYTE = 1e6, 1e9
+GIGABYTE = 1e9
 TASK_WORDS = {"fetch": "Downloading", "copy": "Copying", "verify": "Checking", "remove": "Removing"}
 DONE_WORDS = {"fetch": "is here", "copy": "is here", "verify": "is as its author published it", "remove": "is removed"}
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 from typing import Any
 
 import bpy
-from bpy.types import Menu
+from bpy.types import FileHandler, Menu
 
 from ..bridge.folders import PICTURE_SUFFIXES
-
-# Blender 4.1 brought them; the extension's least Blender is 4.2, but a build may go without
-HAS_FILE_HANDLERS = hasattr(bpy.types, "FileHandler")
 
 
 class SLIPCAST_MT_add(Menu):
@@ -32,24 +29,18 @@ def draw_in_add_menu(menu: Menu, context: bpy.types.Context) -> None:
         menu.layout.menu(SLIPCAST_MT_add.bl_idname, icon="MESH_MONKEY")
 
 
-def _handler() -> tuple[type, ...]:
-    if not HAS_FILE_HANDLERS:
-        return ()
+class SLIPCAST_FH_picture(FileHandler):
+    bl_idname = "SLIPCAST_FH_picture"
+    bl_label = "Mesh from Picture (Slipcast)"
+    bl_import_operator = "slipcast.generate_from_picture"
+    bl_file_extensions = ";".join(PICTURE_SUFFIXES)
 
-    class SLIPCAST_FH_picture(bpy.types.FileHandler):
-        bl_idname = "SLIPCAST_FH_picture"
-        bl_label = "Mesh from Picture (Slipcast)"
-        bl_import_operator = "slipcast.generate_from_picture"
-        bl_file_extensions = ";".join(PICTURE_SUFFIXES)
-
-        @classmethod
-        def poll_drop(cls, context: bpy.types.Context) -> bool:
-            return context.area is not None and context.area.type == "VIEW_3D"
-
-    return (SLIPCAST_FH_picture,)
+    @classmethod
+    def poll_drop(cls, context: bpy.types.Context) -> bool:
+        return context.area is not None and context.area.type == "VIEW_3D"
 
 
-CLASSES: tuple[Any, ...] = (SLIPCAST_MT_add, *_handler())
+CLASSES: tuple[Any, ...] = (SLIPCAST_MT_add, SLIPCAST_FH_picture)
 
 
 def register() -> None:

@@ -7,7 +7,9 @@ import bpy
 from bpy.props import BoolProperty, IntProperty, StringProperty
 from bpy.types import AddonPreferences
 
+from ..bridge.errors import BadOutput
 from .engine_process import PYTHON_VARIABLE, EngineProcess, find_engine_python, python_from_environment
+from .properties import path_of
 
 ROOT_PACKAGE = __package__.rpartition(".")[0]   # "bl_ext.user_default.slipcast" once installed
 DEFAULT_QUOTA_GB = 20
@@ -76,12 +78,19 @@ def models_mirror() -> str:
 def data_folder() -> Path:
     """Where the engine keeps its files; it may not exist yet."""
     found = find()
-    if found is not None and found.data_folder:
-        return Path(bpy.path.abspath(found.data_folder)).absolute()
+    return (path_of(found.data_folder) if found is not None else None) or user_folder()
+
+
+def user_folder(name: str = "", create: bool = False) -> Path:
+    """The add-on's own folder in the user's settings, or one in it. Raises BadOutput when it cannot be made."""
     try:
-        return Path(bpy.utils.extension_path_user(ROOT_PACKAGE))
+        found = bpy.utils.extension_path_user(ROOT_PACKAGE, path=name, create=create)
     except ValueError:  # not installed as an extension
-        return Path(bpy.utils.user_resource("DATAFILES", path="slipcast"))
+        found = bpy.utils.user_resource("DATAFILES", path=str(Path("slipcast", name)), create=create)
+    if not found:       # Blender's way to say so, and the current folder to a Path
+        raise BadOutput("Slipcast's folder in Blender's user settings cannot be written.",
+                        "Is the disk full, and may you write there?")
+    return Path(found)
 
 
 def make_engine_process(package_root: Path) -> EngineProcess:

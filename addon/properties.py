@@ -3,11 +3,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
-from bpy.types import PropertyGroup
+from bpy.types import Operator, PropertyGroup
 
 from ..bridge.settings import ViewsSettings, settings_from_mapping
 
@@ -22,6 +23,11 @@ _MAY_BE_RELATIVE = {"PATH_SUPPORTS_BLEND_RELATIVE"} if bpy.app.version >= (4, 5,
 def path_property(subtype: str = "DIR_PATH", options: set[str] | frozenset[str] = frozenset(), **shown: Any) -> Any:
     """A property for a folder (or FILE_PATH), which may be given from the .blend file's own ("//photos")."""
     return StringProperty(subtype=subtype, options={*options, *_MAY_BE_RELATIVE}, **shown)
+
+
+def path_of(text: str) -> Path | None:
+    """The absolute path that a path property names; None when it is empty."""
+    return Path(bpy.path.abspath(text.strip())).absolute() if text.strip() else None
 
 
 def knob_properties(kind: type, **extra: Any) -> dict[str, Any]:
@@ -43,6 +49,12 @@ def addon_properties(**extra: Any) -> dict[str, Any]:
             name="Import Cameras", default=False, **extra,
             description="Also make a Blender camera for each view, in register with the object"),
     }
+
+
+def given_or_shown(operator: Operator, panel: Any) -> Callable[[str], Any]:
+    """read(name): what the operator was called with, else what its panel shows."""
+    given: Any = operator.properties
+    return lambda name: getattr(given if given.is_property_set(name) else panel, name)
 
 
 def settings_from_properties(read: Callable[[str], Any], kind: type = ViewsSettings) -> Any:

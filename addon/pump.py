@@ -9,9 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import bpy
+from bpy.app.handlers import persistent
 
 from ..bridge.connection import Connection
 from ..bridge.errors import InternalError
@@ -20,6 +21,7 @@ from .engine_process import EngineProcess
 from .job import Outcome
 from .landing import SceneLanding
 from .scene.live import LiveMesh
+from .seams import Desk
 from .session import Session
 
 if TYPE_CHECKING:
@@ -102,6 +104,16 @@ def wait_until(condition: Callable[[], bool]) -> None:
     history_view.sync(waiting.history)
 
 
+def finish(desk: Desk) -> None:
+    """Let a desk go on; without a window, to its end. Raises what it ended with."""
+    wake()
+    if bpy.app.background:
+        wait_until(lambda: not desk.busy)
+        error = session().error if session().engine == "failed" else None
+        if error is not None or desk.error is not None:
+            raise error or desk.error  # type: ignore[misc]
+
+
 def _tick() -> float | None:
     if _session is None:
         return None
@@ -151,9 +163,19 @@ def _connect(connection: Connection) -> Client:
     return client
 
 
+@persistent
+def _after_load(*_: Any) -> None:
+    """Another file is open: its lists are empty, and what ended has not ended for it: it may offer that result."""
+    if _session is not None:
+        _session.ended_jobs.clear()
+        history_view.sync(_session.history)
+
+
 def register() -> None:
     open_session(Session(_make_process, _connect, SceneLanding(), _live))
+    bpy.app.handlers.load_post.append(_after_load)
 
 
 def unregister() -> None:
+    bpy.app.handlers.load_post.remove(_after_load)
     close_session()

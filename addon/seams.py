@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
+from ..bridge.errors import BridgeError
 from ..bridge.events import Event
 from ..bridge.messages import Preview
 from .job import GenerateRequest
@@ -30,7 +31,10 @@ class Landing(Protocol):
 
 
 class Desk(Protocol):
-    """What else is asked of the engine beside the one job (history.py). Main thread; nothing waits."""
+    """What else is asked of the engine beside the one job (history.py, models.py). Main thread; nothing waits.
+    error: how the last thing that was asked went wrong."""
+
+    error: BridgeError | None
 
     @property
     def busy(self) -> bool:
@@ -65,12 +69,18 @@ class Follower(Protocol):
         """The newest preview of that job."""
         ...
 
-    def pump(self) -> None:
-        """Called again and again while a job runs: the place for work."""
+    @property
+    def busy(self) -> bool:
+        """Whether an end waits for Blender: pump on."""
+        ...
+
+    def pump(self) -> str:
+        """Called again and again: the place for work. The name of what an end that had to wait has left, or ""."""
         ...
 
     def end(self, keep: bool = False) -> str:
-        """The job has ended, or none was followed. keep: leave its last state; the name of the object that is left."""
+        """The job has ended, or none was followed. keep: leave its last state; the name of the object that is left, ""
+        also where that has to wait."""
         ...
 
 
@@ -83,8 +93,10 @@ class Nobody:
     def take(self, preview: Preview, frames: Sequence[memoryview]) -> None:
         return
 
-    def pump(self) -> None:
-        return
+    busy = False
+
+    def pump(self) -> str:
+        return ""
 
     def end(self, keep: bool = False) -> str:
         return ""

@@ -4,34 +4,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bridge import VERSION
 from ..bridge.connection import Connection
-from ..bridge.errors import BridgeError, Cancelled, Conflict, EngineFailed, EngineGone, TimedOut, VersionMismatch
-from ..bridge.events import (
-    Connected,
-    Disconnected,
-    EngineChanged,
-    Event,
-    Failed,
-    Fetching,
-    Finished,
-    JobChanged,
-    Previewed,
-    Progressed,
-    Result,
-    TurnedDown,
-    Uploading,
-)
+from ..bridge.errors import BridgeError, Cancelled, Conflict, EngineFailed, EngineGone
+from ..bridge.events import Connected, Disconnected, EngineChanged, Event
 from ..bridge.messages import EngineState, JobInfo
-from .background import BackgroundCall
 from .engine_process import EngineProcess
 from .history import HistoryDesk
-from .job import GenerateRequest, JobState, Outcome, ask_for_kept, ask_for_new, outcome_of, read_inputs
+from .job import GenerateRequest, JobState, Outcome, outcome_of
+from .job_run import JobRun
 from .models import ModelDesk
-from .scene.results import PreparedResult, prepare_result
+from .scene.results import PreparedResult
 from .seams import Desk, Follower, Landing, Nobody
 
 if TYPE_CHECKING:
@@ -40,10 +24,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ANSWER_TIMEOUT_S = 8.0   # a found engine that does not answer by then is taken for dead
-CANCEL_TIMEOUT_S = 8.0   # the engine kills a job 1 s after a cancel; beyond this it does not answer at all
 LOST_TIMEOUT_S = 30.0    # an engine whose process runs but that has not answered for so long is given up
 CLOSE_PATIENCE_S = 0.3   # for a cancel to reach the engine when Blender closes
 START_AGAIN = "Press Generate to start it again."
+STILL_KEPT = "The engine keeps the result: it can be had from Results."
 
 
 class Session:
@@ -63,17 +47,12 @@ class Session:
         self._lost_since_s: float | None = None   # since when an engine that was there does not answer
         self._found = False                       # the engine ran already when we came
         self._retiring = False                    # the engine was asked to end and has not ended yet
-        self._reading: BackgroundCall[dict[str, Path | bytes]] | None = None
-        self._ask: Callable[[Client], str] | None = None   # the job, once the engine answers; its id
-        self._preparing: BackgroundCall[PreparedResult] | None = None
-        self._prepared: PreparedResult | None = None
-        self._info: JobInfo | None = None
+        self._run: JobRun | None = None
         self._orphans: list[str] = []             # jobs that an engine left unfinished and nobody waits for
         self.engine = "off"                       # off, starting, ready, stopping, failed
         self.engine_why = ""                      # of "failed"
         self.engine_version = ""
         self.devices: tuple[str, ...] = ()
-        self.job: JobState | None = None
         self.error: BridgeError | None = None     # how the last job, or the last start of the engine, failed
         self.outcome: Outcome | None = None       # how the last job ended well
         self.method = ""                          # of the job, or of the last one
@@ -94,11 +73,7 @@ class Session:
             raise Conflict("A job is already under way.", "Wait for it, or cancel it.")
         self.start_engine()
         self.outcome, self.kept = None, ""
-        self.job, self.method = JobState(request, time.monotonic()), request.method
-        if request.kept:
-            self.job.phase, self._ask = "engine", ask_for_kept(request)
-        else:
-            self._reading = BackgroundCall(lambda: read_inputs(request), "read-folder")
+        self._run, self.method = JobRun(request, self._live), request.method
 
     def finish_early(self) -> None:
         """The running job's mesh is good enough: go on to its texture."""
@@ -153,7 +128,7 @@ class Session:
         self._live.end()
         if self._process is not None:
             self._process.close()
-        self._process, self.job, self.engine, self._retiring = None, None, "off", False
+        self._process, self._run, self.engine, self._retiring = None, None, "off", False
 
     def _cancel_and_wait(self) -> None:
         deadline = time.monotonic() + CLOSE_PATIENCE_S
@@ -161,6 +136,11 @@ class Session:
         while self.job is not None and time.monotonic() < deadline:
             self.pump(CLOSE_PATIENCE_S)
             time.sleep(0.01)
+
+    @property
+    def job(self) -> JobState | None:
+        """The job that is under way; None when there is none."""
+        return self._run.state if self._run is not None else None
 
     @property
     def answers(self) -> bool:
@@ -172,7 +152,7 @@ class Session:
     def busy(self) -> bool:
         """Whether there is anything to pump for."""
         return (self.job is not None or self.engine in ("starting", "stopping") or self._retiring
-                or any(desk.busy for desk in self._desks))
+                or self._live.busy or any(desk.busy for desk in self._desks))
 
     def pump(self, budget_s: float) -> bool:
         """Handle what has happened, for about `budget_s`; placing a result is one step that may take longer.
@@ -184,9 +164,9 @@ class Session:
             self._watch_engine()
             self._drain(deadline)
             self._serve_desks()
-            if self.job is not None:
-                self._advance(self.job)
-                self._live.pump()
+            if self._run is not None:
+                self._advance(self._run)
+            self.kept = self._live.pump() or self.kept
         except BridgeError as error:
             self._end(error)
         return self.busy
@@ -293,28 +273,14 @@ class Session:
                 self._lost_since_s = self._lost_since_s or time.monotonic()
             case EngineChanged(state=state):
                 self._on_engine_state(state)
-            case _ if self.job is not None:
-                self._handle_job_event(event, self.job)
+            case _ if self._run is not None:
+                self._tell(event, self._run)
 
-    def _handle_job_event(self, event: Event, job: JobState) -> None:
-        match event:
-            case Uploading(job=job.job, done_bytes=done, total_bytes=total):
-                job.phase, job.done_bytes, job.total_bytes = "sending", done, total
-            case JobChanged(info=info) if info.job == job.job:
-                self._on_job_info(info, job)
-            case Progressed(progress=progress) if progress.job == job.job:
-                job.phase, job.progress = "running", progress
-            case Previewed(preview=preview, frames=frames) if preview.job == job.job:
-                job.previews += 1
-                self._live.take(preview, frames)
-            case Fetching(job=job.job, done_bytes=done, total_bytes=total):
-                job.phase, job.done_bytes, job.total_bytes = "fetching", done, total
-            case Finished(result=result) if result.info.job == job.job:
-                self._on_finished(result, job)
-            case Failed(job=job.job, error=error):
-                self._end(error)
-            case TurnedDown(job=job.job) if job.cancelling:
-                self._end(Cancelled("Cancelled."))
+    def _tell(self, event: Event, run: JobRun) -> None:
+        try:
+            run.take(event, self.engine_version)
+        except BridgeError as error:
+            self._end(error)
 
     def _on_connected(self, version: str) -> None:
         self._connected, self.engine_version, self._lost_since_s = True, version, None
@@ -345,56 +311,27 @@ class Session:
             self._retire()  # so that the next start finds nothing in its way and takes the preferences of then
             raise _failed_to_start(state.detail)
 
-    def _on_job_info(self, info: JobInfo, job: JobState) -> None:
-        if info.state == "queued":
-            job.phase = "queued"
-        elif info.state == "running" and job.phase != "running":
-            job.phase, job.progress = "running", None
-        elif info.state == "done" and job.phase != "placing":
-            job.phase, job.done_bytes, job.total_bytes = "fetching", 0, 0
-
-    def _on_finished(self, result: Result, job: JobState) -> None:
-        job.phase, self._info = "placing", result.info
-        placement, version = job.request.placement, self.engine_version
-        self._preparing = BackgroundCall(lambda: prepare_result(result, placement, version), "read-result")
-
-    def _advance(self, job: JobState) -> None:
+    def _advance(self, run: JobRun) -> None:
         """The steps that are ours, not the engine's."""
-        if self._reading is not None and self._reading.done:
-            reading, self._reading = self._reading, None
-            self._ask = ask_for_new(job.request, reading.result())
-            job.phase = "engine"
-            self.revision += 1
-        if self._ask is not None and self._client is not None and self._connected:
-            self._check_version()
-            ask, self._ask = self._ask, None
-            job.job = ask(self._client)
-            job.phase = "sending" if not job.request.kept else "queued"
-            if not job.request.kept or job.request.changes is not None:
-                self._live.begin(job.job, job.request.method, job.request.placement, job.request.scene_name)
-        if self._preparing is not None and self._preparing.done:
-            preparing, self._preparing = self._preparing, None
-            self._prepared = preparing.result()
-        elif self._prepared is not None:
-            self._land(self._prepared, job)
-        if job.cancelling_since_s is not None and time.monotonic() - job.cancelling_since_s > CANCEL_TIMEOUT_S:
-            raise TimedOut("The engine did not answer to the cancel.", "Press Stop beside the engine.")
+        before = run.state.phase
+        if run.prepared is not None and run.info is not None:
+            self._land(run.prepared, run.info, run.state)
+        if self._run is run:     # else it has ended
+            run.advance(self._client if self._connected else None, self.engine_version)
+            self.revision += run.state.phase != before
 
-    def _check_version(self) -> None:
-        if self.engine_version != VERSION:
-            raise VersionMismatch(f"The engine that runs is of Slipcast {self.engine_version}; this is {VERSION}.",
-                                  "Press Stop beside the engine, then Generate again.")
-
-    def _land(self, prepared: PreparedResult, job: JobState) -> None:
+    def _land(self, prepared: PreparedResult, info: JobInfo, job: JobState) -> None:
         why_not = self._landing.why_not_now()
         if why_not:
             self.revision += why_not != job.waiting_for
             job.waiting_for = why_not
             return
         self._live.end()
-        name = self._landing.land(prepared, job.request)
-        assert self._info is not None
-        self.outcome = outcome_of(self._info, prepared, job, name, self._landing.notes)
+        try:
+            name = self._landing.land(prepared, job.request)
+        except BridgeError as error:
+            raise type(error)(error.message, f"{error.hint} {STILL_KEPT}".strip()) from error
+        self.outcome = outcome_of(info, prepared, job, name, self._landing.notes)
         self._end(None)
 
     def _end(self, error: BridgeError | None) -> None:
@@ -405,7 +342,7 @@ class Session:
             self.ended_jobs.add(self.job.job)
         spoilt = error is not None and not isinstance(error, Cancelled)
         self.kept = self._live.end(keep=self.job is not None and (spoilt or self.job.keep)) or self.kept
-        self.job = self._reading = self._ask = self._preparing = self._prepared = self._info = None
+        self._run = None
         self.revision += 1
 
     def _drop_client(self) -> None:

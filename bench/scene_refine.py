@@ -161,7 +161,7 @@ def main() -> None:
         render(subject, kept / "judges",
                dataclasses.replace(settings, count=JUDGES, lowest_deg=low, highest_deg=high))
         mesh = place / "mesh.npz"
-        mesh.write_bytes(read_source(start, bpy.context.evaluated_depsgraph_get(), SourceWishes())[1])
+        mesh.write_bytes(read_source(start, SourceWishes())[1])
         files = {**collect_view_folder(kept / "views"), "mesh.npz": mesh}
         wishes = RefineMeshSettings(quality=asked.quality, texture_px=1024,
                                     face_budget=asked.faces or (3_000 if asked.scene == "sculpt" else 20_000))

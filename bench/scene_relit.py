@@ -55,7 +55,7 @@ def make_object(textured: TexturedMesh, name: str, with_relief: bool) -> bpy.typ
     if with_relief and textured.normal_map is not None:
         maps.append(pack_png(bpy.data.images, f"{name} relief", png_bytes(textured.normal_map)))
         maps[-1].colorspace_settings.name = "Non-Color"
-    material = textured_material(bpy.data.materials, name, *maps)
+    material = textured_material(bpy.data, name, *maps)
     shader = next(node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
     for knob, value in MATTE.items():
         shader.inputs[knob].default_value = value

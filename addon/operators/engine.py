@@ -2,49 +2,40 @@
 from __future__ import annotations
 
 import bpy
-from bpy.types import Operator
 
-from ...bridge.errors import BridgeError, EngineFailed
+from ...bridge.errors import EngineFailed
 from .. import preferences, pump
+from .base import SlipcastOperator
 from .generate import NO_PYTHON
 
 
-class SLIPCAST_OT_start_engine(Operator):
+class SLIPCAST_OT_start_engine(SlipcastOperator):
     """Start the engine now, so that the first job need not wait for it. Generate starts it, too"""
 
     bl_idname = "slipcast.start_engine"
     bl_label = "Start"
-    bl_options = set()
+    by_error = True
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set(NO_PYTHON)
-        return bpy.app.background or bool(preferences.chosen_python())
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if preferences.chosen_python() else NO_PYTHON
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            start_engine()
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> None:
+        start_engine()
 
 
-class SLIPCAST_OT_stop_engine(Operator):
+class SLIPCAST_OT_stop_engine(SlipcastOperator):
     """End the engine, which frees its memory. A job under way is cancelled"""
 
     bl_idname = "slipcast.stop_engine"
     bl_label = "Stop"
-    bl_options = set()
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("The engine is not running")
-        return pump.session().engine in ("starting", "ready")
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if pump.session().engine in ("starting", "ready") else "The engine is not running"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def do(self, context: bpy.types.Context) -> None:
         stop_engine()
-        return {"FINISHED"}
 
 
 def start_engine() -> None:

@@ -2,11 +2,11 @@
 from __future__ import annotations
 
 import bpy
-from bpy.types import Operator
 
 from ...bridge import VERSION
 from ...bridge.errors import BridgeError
 from .. import pump
+from .base import SlipcastOperator
 
 
 def error_report(error: BridgeError, engine_version: str, devices: tuple[str, ...]) -> str:
@@ -15,25 +15,21 @@ def error_report(error: BridgeError, engine_version: str, devices: tuple[str, ..
             f"{', '.join(devices) or 'no device'}, Blender {bpy.app.version_string}")
 
 
-class SLIPCAST_OT_copy_error(Operator):
+class SLIPCAST_OT_copy_error(SlipcastOperator):
     """Copy the whole error and the versions of Slipcast, engine and Blender, to paste them into a message"""
 
     bl_idname = "slipcast.copy_error"
     bl_label = "Copy Diagnostics"
-    bl_options = set()
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("There is no error")
-        return pump.session().error is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if pump.session().error is not None else "There is no error"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def do(self, context: bpy.types.Context) -> str:
         session = pump.session()
-        if session.error is None:
-            return {"CANCELLED"}
+        assert session.error is not None     # why_not()
         context.window_manager.clipboard = error_report(session.error, session.engine_version, session.devices)
-        self.report({"INFO"}, "Diagnostics copied")
-        return {"FINISHED"}
+        return "Diagnostics copied"
 
 
 def register() -> None:

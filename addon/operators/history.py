@@ -9,61 +9,47 @@ from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, FloatProperty, PointerProperty, StringProperty
-from bpy.types import Operator, PropertyGroup
+from bpy.types import PropertyGroup
 
-from ...bridge.errors import BadOutput, BadSettings, BridgeError, UnknownJob
+from ...bridge.errors import BadOutput, BadSettings, Conflict, UnknownJob
 from ...bridge.events import Result
 from ...bridge.messages import JobInfo
 from ...bridge.settings import METHODS
 from .. import history_view, pending, preferences, pump
 from ..history import FILE_NAMES, MESH_NAMES, Errand, differing_settings
 from ..job import GenerateRequest
-from ..landing import scene_for
-from ..properties import knob_properties, settings_from_properties
+from ..landing import SceneLanding, refuse_script_in_another_mode, scene_for
+from ..properties import knob_properties, path_of, settings_from_properties
 from ..scene.compare import place_side_by_side
 from ..scene.files import write_result
 from ..scene.results import Placement, PreparedResult, prepare_result
 from ..scene.undo import push_undo
-from ..terminal import ProgressLines
-from .generate import JOB_RUNS, NO_PYTHON
+from .base import SlipcastOperator
+from .generate import JOB_RUNS, NO_PYTHON, run_job
 
 NOTHING_SELECTED = "Select a result in the list"
 _JOB = StringProperty(name="Job", options={"SKIP_SAVE"}, description="Id of the job; empty: the one that is selected")
 
 
-class _HistoryOperator(Operator):
-    """Common to all: what is missing is said by the button, or, without a window, as an error."""
+class _HistoryOperator(SlipcastOperator):
+    """Base: for a job of the list."""
 
-    bl_options = set()
+    by_error = True
     states: tuple[str, ...] = ()      # of the job; empty: any
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = "" if bpy.app.background else cls.why_not(context)
-        cls.poll_message_set(why)
-        return not why
 
     @classmethod
     def why_not(cls, context: bpy.types.Context) -> str:
         info = pump.session().history.find(history_view.active_job(context))
         if not preferences.chosen_python():
             return NO_PYTHON
-        if info is None:
-            return NOTHING_SELECTED
-        if cls.states and info.state not in cls.states:
-            return f"This job is {history_view.STATE_WORDS.get(info.state, info.state)}: choose another one"
+        return NOTHING_SELECTED if info is None else why_not_state(info, cls.states)
+
+
+def why_not_state(info: JobInfo, states: tuple[str, ...]) -> str:
+    """Why nothing of it can be had; "" when its state is one of `states`, or these are empty."""
+    if not states or info.state in states:
         return ""
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            self.do(context)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
-
-    def do(self, context: bpy.types.Context) -> None:
-        raise NotImplementedError
+    return f"This job is {history_view.STATE_WORDS.get(info.state, info.state)}: choose another one"
 
 
 class SLIPCAST_OT_refresh_history(_HistoryOperator):
@@ -81,7 +67,7 @@ class SLIPCAST_OT_refresh_history(_HistoryOperator):
     def do(self, context: bpy.types.Context) -> None:
         pump.session().start_engine()
         pump.session().history.refresh(self.older)
-        finish_history()
+        pump.finish(pump.session().history)
 
 
 class SLIPCAST_OT_import_result(_HistoryOperator):
@@ -101,12 +87,16 @@ class SLIPCAST_OT_import_result(_HistoryOperator):
     def why_not(cls, context: bpy.types.Context) -> str:
         if pump.session().job is not None:
             return JOB_RUNS
-        if pending.offered(context.scene, pump.session()):
+        if pending.offered(context.scene, pump.session()):     # its button says which job: do() looks at that
             return "" if preferences.chosen_python() else NO_PYTHON
         return super().why_not(context)
 
     def do(self, context: bpy.types.Context) -> None:
-        start_kept(context, self.job or chosen_job(context), None, self.target_size, self.import_cameras)
+        job = self.job or chosen_job(context)
+        info = pump.session().history.find(job)
+        if info is not None and why_not_state(info, self.states):
+            raise Conflict(f"{why_not_state(info, self.states)}.")
+        start_kept(context, job, None, self.target_size, self.import_cameras)
 
 
 class SLIPCAST_OT_run_again(_HistoryOperator):
@@ -164,10 +154,11 @@ class SLIPCAST_OT_compare_results(_HistoryOperator):
         pair = (self.job, self.other) if self.other else tuple(history_view.marked_jobs(context))
         if len(pair) != 2 or not all(pair):
             raise UnknownJob("Two results are compared.", "Mark two in the list, or give job and other.")
+        refuse_script_in_another_mode()
         scene, base = context.scene.name, tuple(context.scene.cursor.location)
         begin_errand(Errand("Fetching two results", pair, (*MESH_NAMES, "normal_map"),
                             lambda results: prepare_pair(results, base),
-                            lambda prepared: land_pair(prepared, scene)))
+                            lambda prepared: land_pair(prepared, scene), SceneLanding().why_not_now))
 
 
 class SLIPCAST_OT_reveal_result(_HistoryOperator):
@@ -183,8 +174,7 @@ class SLIPCAST_OT_reveal_result(_HistoryOperator):
 
     def do(self, context: bpy.types.Context) -> None:
         job = self.job or chosen_job(context)
-        given = self.folder.strip()
-        folder = Path(bpy.path.abspath(given)).absolute() if given else preferences.data_folder() / "results"
+        folder = path_of(self.folder) or preferences.data_folder() / "results"
         begin_errand(Errand("Fetching the files", (job,), FILE_NAMES,
                             lambda results: write_result(folder, results[0]), show_folder))
 
@@ -205,10 +195,10 @@ class SLIPCAST_OT_delete_result(_HistoryOperator):
         job = self.job or chosen_job(context)
         pump.session().start_engine()
         pump.session().history.delete(job)
-        finish_history()
+        pump.finish(pump.session().history)
 
 
-class SLIPCAST_OT_dismiss_result(Operator):
+class SLIPCAST_OT_dismiss_result(SlipcastOperator):
     """Do not offer the result of this file's job any more. The engine keeps it"""
 
     bl_idname = "slipcast.dismiss_result"
@@ -216,17 +206,15 @@ class SLIPCAST_OT_dismiss_result(Operator):
     bl_options = {"UNDO", "INTERNAL"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("No result is offered")
-        return bool(pending.offered(context.scene, pump.session()))
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if pending.offered(context.scene, pump.session()) else "No result is offered"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def do(self, context: bpy.types.Context) -> None:
         pending.forget(context.scene)
-        return {"FINISHED"}
 
 
 def chosen_job(context: bpy.types.Context) -> str:
-    """The job that the file offers, else the selected one. Raises UnknownJob."""
+    """The selected job, else the one that the file offers. Raises UnknownJob."""
     job = history_view.active_job(context) or pending.offered(context.scene, pump.session())
     if not job:
         raise UnknownJob("No result is selected.", "Show the results and select one, or give its job.")
@@ -240,12 +228,7 @@ def start_kept(context: bpy.types.Context, job: str, changes: dict[str, Any] | N
     name = (info.label if info is not None else None) or _pending_label(context, job) or f"Slipcast {job[:8]}"
     placement = Placement(name, tuple(context.scene.cursor.location), target_size, import_cameras)
     method = info.method if info is not None else ""
-    pump.session().generate(GenerateRequest(Path(), None, placement, context.scene.name, method=method, kept=job,
-                                            changes=changes))
-    pump.wake()
-    if bpy.app.background:
-        with ProgressLines() as lines:
-            pump.wait_for_job(lines.show)
+    run_job(GenerateRequest(Path(), None, placement, context.scene.name, method=method, kept=job, changes=changes))
 
 
 def _pending_label(context: bpy.types.Context, job: str) -> str:
@@ -257,18 +240,7 @@ def begin_errand(errand: Errand) -> None:
     """Start the engine if need be and let the history do it. Raises BridgeError."""
     pump.session().start_engine()
     pump.session().history.begin(errand)
-    finish_history()
-
-
-def finish_history() -> None:
-    """Let it go on; without a window, to its end. Raises what it ended with."""
-    pump.wake()
-    if bpy.app.background:
-        session = pump.session()
-        pump.wait_until(lambda: not session.history.busy)
-        error = session.error if session.engine == "failed" and session.error is not None else session.history.error
-        if error is not None:
-            raise error
+    pump.finish(pump.session().history)
 
 
 def prepare_pair(results: Sequence[Result], base: tuple[float, float, float]) -> tuple[Any, Any]:
@@ -321,10 +293,14 @@ def read_changes(context: bpy.types.Context, job: str, text: str) -> dict[str, A
 
 
 def show_settings(given: Any, info: JobInfo) -> None:
-    """Fill the dialog with the settings that the job had."""
+    """Fill the dialog with the settings that the job had; with the default in place of one that is not known any more.
+    """
     for knob in dataclasses.fields(METHODS[info.method]):
-        value = info.settings.get(knob.name, knob.default)
-        setattr(given, knob.name, str(value) if "choices" in knob.metadata else value)
+        as_shown = str if "choices" in knob.metadata else type(knob.default)
+        try:
+            setattr(given, knob.name, as_shown(info.settings.get(knob.name, knob.default)))
+        except (TypeError, ValueError):
+            setattr(given, knob.name, as_shown(knob.default))
 
 
 def again_settings(context: bpy.types.Context, method: str) -> Any:

@@ -6,16 +6,16 @@ from typing import Any
 import bpy
 from bpy.app.handlers import persistent
 from bpy.props import BoolProperty
-from bpy.types import Operator
 
-from ...bridge.errors import BridgeError
-from .. import pump
+from .. import pending, pump
+from ..scene.busy import busy_words
+from .base import SlipcastOperator
 from .generate import NO_JOB
 
 NO_MESH = "No mesh has come yet: wait until the live mesh appears"
 
 
-class SLIPCAST_OT_live_visibility(Operator):
+class SLIPCAST_OT_live_visibility(SlipcastOperator):
     """Show or hide the mesh of the running job. A hidden one costs no work; one that was deleted comes back"""
 
     bl_idname = "slipcast.live_visibility"
@@ -26,16 +26,14 @@ class SLIPCAST_OT_live_visibility(Operator):
                           description="Whether the live mesh is seen")
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set(NO_JOB)
-        return bool(pump.live_mesh().job)
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if pump.live_mesh().job else NO_JOB
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def do(self, context: bpy.types.Context) -> None:
         pump.live_mesh().show(self.visible)
-        return {"FINISHED"}
 
 
-class SLIPCAST_OT_live_snapshot(Operator):
+class SLIPCAST_OT_live_snapshot(SlipcastOperator):
     """Keep the mesh of the running job as it is now, as an object of its own. The job goes on"""
 
     bl_idname = "slipcast.live_snapshot"
@@ -43,22 +41,16 @@ class SLIPCAST_OT_live_snapshot(Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = NO_JOB if not pump.live_mesh().job else "" if pump.live_mesh().has_mesh else NO_MESH
-        cls.poll_message_set(why)
-        return not why
+    def why_not(cls, context: bpy.types.Context) -> str:
+        live, busy = pump.live_mesh(), busy_words()
+        return NO_JOB if not live.job else NO_MESH if not live.has_mesh else f"Wait for {busy}" if busy else ""
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            made = pump.live_mesh().snapshot()
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, f"Kept as {made.name}")
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> str:
+        made = pump.live_mesh().snapshot()
+        return f"Kept as {made.name}"
 
 
-class SLIPCAST_OT_live_colors(Operator):
+class SLIPCAST_OT_live_colors(SlipcastOperator):
     """Show colors of vertices, as those of the live mesh, in this viewport's Solid shading; or its own choice again"""
 
     bl_idname = "slipcast.live_colors"
@@ -68,14 +60,11 @@ class SLIPCAST_OT_live_colors(Operator):
     shown: BoolProperty(name="Shown", default=True, options={"SKIP_SAVE"}, description="Whether colors are shown")
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = why_not_show_colors(context.space_data)
-        cls.poll_message_set(why)
-        return not why
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return why_not_show_colors(context.space_data)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def do(self, context: bpy.types.Context) -> None:
         context.space_data.shading.color_type = "VERTEX" if self.shown else "MATERIAL"
-        return {"FINISHED"}
 
 
 def why_not_show_colors(space: bpy.types.Space | None) -> str:
@@ -87,7 +76,7 @@ def why_not_show_colors(space: bpy.types.Space | None) -> str:
     return "Material Preview shows them already" if space.shading.type == "MATERIAL" else ""
 
 
-class SLIPCAST_OT_finish_early(Operator):
+class SLIPCAST_OT_finish_early(SlipcastOperator):
     """The live mesh is good enough: stop bettering it, and go on to its texture"""
 
     bl_idname = "slipcast.finish_early"
@@ -95,19 +84,17 @@ class SLIPCAST_OT_finish_early(Operator):
     bl_options = set()
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def why_not(cls, context: bpy.types.Context) -> str:
         job = pump.session().job
-        why = NO_JOB if job is None else job.why_not_finish_early
-        cls.poll_message_set(why)
-        return not why
+        return NO_JOB if job is None else job.why_not_finish_early
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def do(self, context: bpy.types.Context) -> None:
         pump.session().finish_early()
-        return {"FINISHED"}
 
 
 @persistent
 def _after_undo(*_: Any) -> None:
+    pending.note(pump.session())     # the step of a landing was pushed while its job was still noted
     live = pump.live_mesh()
     live.after_undo()
     if live.has_stale and not bpy.app.background and not bpy.app.timers.is_registered(_tidy):

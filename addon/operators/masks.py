@@ -7,11 +7,12 @@ from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, PointerProperty, StringProperty
-from bpy.types import Operator, PropertyGroup
+from bpy.types import PropertyGroup
 
 from ...bridge.errors import BadFolder, BadImage, BridgeError
 from ...bridge.folders import collect_view_folder, list_pictures
 from ..mask_store import kept_masks
+from ..properties import path_of, path_property
 from ..scene.image_editor import show_for_painting
 from ..scene.masks import (
     FOLDER_KEY,
@@ -27,23 +28,23 @@ from ..scene.masks import (
     save_mask,
     write_mask_into,
 )
+from .base import SlipcastOperator
 from .generate import SLIPCAST_OT_generate, read_request, run_job, why_not_start
 
 NO_FOLDER = "Choose a folder of views first"
 WAY_ITEMS = (("OBJECT", "Object", "What is painted over belongs to the object"),
              ("BACKGROUND", "Background", "What is painted over does not belong to the object"))
-_BLEND = {"OBJECT": "ADD_ALPHA", "BACKGROUND": "ERASE_ALPHA"}
+BRUSH_BLENDS = {"OBJECT": "ADD_ALPHA", "BACKGROUND": "ERASE_ALPHA"}
 
 
 def folder_of(context: bpy.types.Context) -> Path | None:
     """The view folder that the panel names; None without one."""
-    given = context.scene.slipcast.folder.strip()  # type: ignore[attr-defined]
-    return Path(bpy.path.abspath(given)).absolute() if given else None
+    return path_of(context.scene.slipcast.folder)  # type: ignore[attr-defined]
 
 
-def views_to_look_at(context: bpy.types.Context) -> list[tuple[str, str]]:
-    """(view, why) as the newest result from the folder tells; empty without one."""
-    folder = folder_of(context)
+def views_to_look_at(context: bpy.types.Context, folder: Path | None = None) -> list[tuple[str, str]]:
+    """(view, why) as the newest result from the folder (None: the panel's) tells; empty without one."""
+    folder = folder or folder_of(context)
     return [] if folder is None else doubtful(*kept_masks(str(folder), context.scene.objects), folder)
 
 
@@ -70,7 +71,10 @@ def _search_views(self: Any, context: bpy.types.Context, text: str) -> list[str]
 
 
 _VIEW = {"view": StringProperty(name="View", search=_search_views, options={"SKIP_SAVE"},
-                                description="Picture of the view folder, as its cameras call it; empty: the one shown")}
+                                description="Picture of the view folder, as its cameras call it; empty: the one shown"),
+         "folder": path_property(name="Folder", options={"SKIP_SAVE"},
+                                 description="The view folder; empty: that of the mask that is shown, else the "
+                                             "panel's")}
 
 
 class SLIPCAST_PG_masks(PropertyGroup):
@@ -80,32 +84,32 @@ class SLIPCAST_PG_masks(PropertyGroup):
                                               description="Picture whose mask is to be seen or painted")}
 
 
-class _MaskOperator(Operator):
-    """Base: what all need of the context, and how an error becomes a report."""
+class _MaskOperator(SlipcastOperator):
+    """Base: for one view of a folder."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set(NO_FOLDER)
-        return folder_of(context) is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if shown_mask(context) is not None or folder_of(context) is not None else NO_FOLDER
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        folder = folder_of(context)
-        assert folder is not None
-        try:
-            words = self.change(folder, self.chosen_view(context), context)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, words)
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> str:
+        return self.change(*self.chosen_view(context), context)
 
-    def chosen_view(self, context: bpy.types.Context) -> str:
-        """Raises BadImage when no view is named or shown."""
+    def chosen_view(self, context: bpy.types.Context) -> tuple[Path, str]:
+        """(view folder, view): what was given, else those of the mask that is shown, else the panel's folder.
+
+        Raises BadFolder, or BadImage when no view is named or shown.
+        """
         image = shown_mask(context)
+        if image is not None and self.view not in ("", image[VIEW_KEY]):
+            image = None
+        shown = Path(str(image[FOLDER_KEY])) if image is not None else None
+        folder = path_of(self.folder) or shown or folder_of(context)
+        if folder is None:
+            raise BadFolder(f"{NO_FOLDER}.")
         view = self.view or (str(image[VIEW_KEY]) if image is not None else "")
         if not view:
             raise BadImage("No view is chosen.", "Name one of the folder's pictures, or show its mask first.")
-        return view
+        return folder, view
 
     def change(self, folder: Path, view: str, context: bpy.types.Context) -> str:
         """Do it; returns what was done, for the status bar. Raises BridgeError."""
@@ -126,11 +130,11 @@ class SLIPCAST_OT_paint_mask(_MaskOperator):
         masks, _ = kept_masks(str(folder), context.scene.objects)
         drawn = next((mask.png for mask in masks if mask.view == view), None)
         image = open_mask(folder, view, collect_view_folder(folder), drawn)
-        show_for_painting(context, image, _BLEND["OBJECT"])
+        show_for_painting(context, image, BRUSH_BLENDS["OBJECT"])
         return f"{image.name}: paint, then save the mask"
 
 
-class SLIPCAST_OT_mask_brush(Operator):
+class SLIPCAST_OT_mask_brush(SlipcastOperator):
     """Paint object or background with the brush"""
 
     bl_idname = "slipcast.mask_brush"
@@ -140,13 +144,12 @@ class SLIPCAST_OT_mask_brush(Operator):
     way: EnumProperty(name="Paint", items=WAY_ITEMS, description="What the brush makes of the places it goes over")
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("Choose a brush in the image editor's paint mode first")
-        return context.tool_settings.image_paint.brush is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        brush = context.tool_settings.image_paint.brush
+        return "" if brush is not None else "Choose a brush in the image editor's paint mode first"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        context.tool_settings.image_paint.brush.blend = _BLEND[self.way]
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> None:
+        context.tool_settings.image_paint.brush.blend = BRUSH_BLENDS[self.way]
 
 
 class SLIPCAST_OT_save_mask(_MaskOperator):
@@ -186,7 +189,9 @@ class SLIPCAST_OT_replace_mask(_MaskOperator):
         files = collect_view_folder(folder)
         if view not in files:
             raise BadImage(f"{folder} has no view {view}.", "Choose another view.")
-        path = Path(bpy.path.abspath(self.filepath))
+        path = path_of(self.filepath)
+        if path is None:
+            raise BadImage("No file is chosen.", "Choose the image that is to be the mask.")
         photo = read_picture(files[view], SIDE_PX)
         mask = fitted(grey_of_file(path), photo.shape[1], photo.shape[0], path.name)
         written = save_mask(folder, view, mask)
@@ -215,7 +220,7 @@ class SLIPCAST_OT_drop_mask(_MaskOperator):
         return f"{view}: the painted mask is not used any more"
 
 
-class SLIPCAST_OT_generate_with_masks(Operator):
+class SLIPCAST_OT_generate_with_masks(SlipcastOperator):
     """Save the masks that are open, and make the mesh again from the folder"""
 
     bl_idname = "slipcast.generate_with_masks"
@@ -224,23 +229,18 @@ class SLIPCAST_OT_generate_with_masks(Operator):
 
     __annotations__ = dict(SLIPCAST_OT_generate.__annotations__)
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        # without a window the words come as an error instead: a script shows no tooltip
-        why = "" if bpy.app.background else why_not_start(context)
-        cls.poll_message_set(why)
-        return not why
+    by_error = True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            for image in open_masks(folder_of(context)):
-                if image.is_dirty:
-                    _save(image)
-            run_job(read_request(self, context))
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    @classmethod
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return why_not_start(context)
+
+    def do(self, context: bpy.types.Context) -> None:
+        request = read_request(self, context)
+        for image in open_masks(request.folder):
+            if image.is_dirty:
+                _save(image)
+        run_job(request)
 
 
 def _save(image: bpy.types.Image) -> Path:

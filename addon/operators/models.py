@@ -1,18 +1,18 @@
 """Fetch, check and remove the weights of models."""
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
-from bpy.types import Operator
 
-from ...bridge.errors import BadSettings, BridgeError, NoNetwork
+from ...bridge.errors import BadSettings, NoNetwork
 from ...bridge.model_messages import ModelInfo
 from .. import preferences, pump
 from ..models import ModelDesk, licence_words, need_words
 from ..panels.text import draw_text
+from ..properties import path_of
+from .base import SlipcastOperator
 from .generate import NO_PYTHON
 
 OFFLINE = "Online access is off: allow it under Preferences > System > Network, or give the file yourself"
@@ -21,32 +21,21 @@ NO_TASK = "Nothing is being done with a model"
 _MODEL = StringProperty(name="Model", description="Its short name, for example triposr", options={"SKIP_SAVE"})
 
 
-class _ModelOperator(Operator):
-    """Common to all: what is missing is said by the button, or, without a window, as an error."""
+class _ModelOperator(SlipcastOperator):
+    """Base: asks the desk of the models."""
 
-    bl_options = set()      # nothing in the file changes
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = "" if bpy.app.background else cls.why_not()
-        cls.poll_message_set(why)
-        return not why
+    by_error = True
 
     @classmethod
-    def why_not(cls) -> str:
+    def why_not(cls, context: bpy.types.Context) -> str:
         if not preferences.chosen_python():
             return NO_PYTHON
         return TASK_RUNS if pump.session().models.task is not None else ""
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            pump.session().start_engine()
-            self.ask(pump.session().models)
-            finish_models()
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> None:
+        pump.session().start_engine()
+        self.ask(pump.session().models)
+        pump.finish(pump.session().models)
 
     def ask(self, desk: ModelDesk) -> None:
         raise NotImplementedError
@@ -73,8 +62,8 @@ class SLIPCAST_OT_fetch_model(_ModelOperator):
                                  description="Needed where the licence forbids commercial use")
 
     @classmethod
-    def why_not(cls) -> str:
-        return super().why_not() or ("" if is_online() else OFFLINE)
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return super().why_not(context) or ("" if is_online() else OFFLINE)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         return context.window_manager.invoke_props_dialog(self, width=420)
@@ -117,11 +106,11 @@ class SLIPCAST_OT_adopt_model(_ModelOperator):
             self.layout.prop(self, "accept_licence")
 
     def ask(self, desk: ModelDesk) -> None:
-        given = self.filepath.strip()
-        if not given:
+        given = path_of(self.filepath)
+        if given is None:
             raise BadSettings("No file is chosen.", "Choose the model's file.")
         check_licence(desk.find(self.model), self.accept_licence)
-        desk.fetch(self.model, place=str(Path(bpy.path.abspath(given)).absolute()), offline=True,
+        desk.fetch(self.model, place=str(given), offline=True,
                    accept_licence=self.accept_licence)
 
 
@@ -152,7 +141,7 @@ class SLIPCAST_OT_remove_model(_ModelOperator):
         desk.remove(self.model)
 
 
-class SLIPCAST_OT_cancel_fetch(Operator):
+class SLIPCAST_OT_cancel_fetch(SlipcastOperator):
     """Stop what is done with a model. What was downloaded is kept"""
 
     bl_idname = "slipcast.cancel_fetch"
@@ -160,14 +149,12 @@ class SLIPCAST_OT_cancel_fetch(Operator):
     bl_options = set()
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set(NO_TASK)
-        return pump.session().models.task is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if pump.session().models.task is not None else NO_TASK
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def do(self, context: bpy.types.Context) -> None:
         pump.session().models.cancel()
         pump.wake()
-        return {"FINISHED"}
 
 
 def is_online() -> bool:
@@ -190,17 +177,6 @@ def draw_facts(layout: bpy.types.UILayout, context: bpy.types.Context, info: Mod
     if info.note:
         draw_text(layout, context, info.note)
     layout.operator("wm.url_open", text="Read the Licence", icon="URL").url = info.licence_url
-
-
-def finish_models() -> None:
-    """Let it go on; without a window, to its end. Raises what it ended with."""
-    pump.wake()
-    if bpy.app.background:
-        session = pump.session()
-        pump.wait_until(lambda: not session.models.busy)
-        error = session.error if session.engine == "failed" and session.error is not None else session.models.error
-        if error is not None:
-            raise error
 
 
 CLASSES: tuple[Any, ...] = (SLIPCAST_OT_refresh_models, SLIPCAST_OT_fetch_model, SLIPCAST_OT_adopt_model,

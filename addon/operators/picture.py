@@ -15,8 +15,9 @@ from ...bridge.model_messages import ModelInfo
 from ...bridge.settings import ImageSettings
 from .. import pump
 from ..job import GenerateRequest
-from ..properties import knob_properties, path_property, settings_from_properties
+from ..properties import given_or_shown, knob_properties, path_of, path_property, settings_from_properties
 from ..scene.results import Placement
+from .base import SlipcastOperator
 from .generate import run_job, why_not_start
 
 AUTO, BEST, ALWAYS_THERE = "auto", "triposr", "silhouette"
@@ -69,7 +70,7 @@ class SLIPCAST_PG_picture(PropertyGroup):
     __annotations__ = picture_properties(picture_changed)
 
 
-class SLIPCAST_OT_generate_from_picture(Operator):
+class SLIPCAST_OT_generate_from_picture(SlipcastOperator):
     """Make a textured mesh from one picture. Blender stays free; the object appears when it is done"""
 
     bl_idname = "slipcast.generate_from_picture"
@@ -85,12 +86,11 @@ class SLIPCAST_OT_generate_from_picture(Operator):
         "filter_image": BoolProperty(default=True, options=_HIDDEN, description="Show images only"),
         "filter_folder": BoolProperty(default=True, options=_HIDDEN, description="Show folders, too")}
 
+    by_error = True
+
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        # without a window the words come as an error instead: a script shows no tooltip
-        why = "" if bpy.app.background else why_not_start(context)
-        cls.poll_message_set(why)
-        return not why
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return why_not_start(context)
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         try:
@@ -109,13 +109,8 @@ class SLIPCAST_OT_generate_from_picture(Operator):
         names = IN_DIALOG[2:] if browsing else IN_DIALOG    # what is browsed for is a new picture, without a mask
         draw_choices(self.layout, context.scene.slipcast_picture, names)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            run_job(read_picture_request(self, context))
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> None:
+        run_job(read_picture_request(self, context))
 
 
 def show_in_panel(operator: Operator, context: bpy.types.Context, dropped: str) -> None:
@@ -154,17 +149,17 @@ def chosen_model(asked: Any) -> ModelInfo | None:
 
 def picture_of(context: bpy.types.Context) -> Path | None:
     """The picture that the panel names; None without one."""
-    return file_of(context.scene.slipcast_picture.filepath)  # type: ignore[attr-defined]
+    return path_of(context.scene.slipcast_picture.filepath)  # type: ignore[attr-defined]
 
 
 def read_picture_request(operator: Operator, context: bpy.types.Context) -> GenerateRequest:
     """What the operator was called with, else what the panel says. Raises BadImage, BadMasks or BadSettings."""
-    read = _reader(operator, context)
+    read = given_or_shown(operator, context.scene.slipcast_picture)  # type: ignore[attr-defined]
     _take_browsed(operator, context)
-    picture = file_of(read("filepath"))
+    picture = path_of(read("filepath"))
     if picture is None:
         raise BadImage("No picture is chosen.", "Choose a PNG, JPEG or WebP file that shows one object.")
-    mask = file_of(read("mask"))
+    mask = path_of(read("mask"))
     for path, kind in ((picture, BadImage), (mask, BadMasks)):
         if path is not None and not path.is_file():
             raise kind(f"There is no file {path}.", "Choose another one.")
@@ -181,16 +176,6 @@ def _take_browsed(operator: Any, context: bpy.types.Context) -> None:
     asked: Any = context.scene.slipcast_picture  # type: ignore[attr-defined]
     if browsed and operator.options.is_invoke and asked.filepath != browsed:
         asked.filepath = browsed
-
-
-def file_of(text: str) -> Path | None:
-    """The file that a field of the panel names; None when it is empty."""
-    return Path(bpy.path.abspath(text.strip())).absolute() if text.strip() else None
-
-
-def _reader(operator: Operator, context: bpy.types.Context) -> Callable[[str], Any]:
-    given, panel = operator.properties, context.scene.slipcast_picture  # type: ignore[attr-defined]
-    return lambda name: getattr(given if given.is_property_set(name) else panel, name)
 
 
 CLASSES: tuple[Any, ...] = (SLIPCAST_PG_picture, SLIPCAST_OT_generate_from_picture)

@@ -5,19 +5,20 @@ from pathlib import Path
 from typing import Any
 
 import bpy
-from bpy.types import Operator
 
-from ...bridge.errors import BadImage, BridgeError
+from ...bridge.errors import BadImage
 from ..mask_store import kept_masks
+from ..properties import path_of
 from ..scene.image_editor import show_for_painting
 from ..scene.masks import ViewMask
 from ..scene.picture_mask import PICTURE_KEY, open_picture_mask, painted_image, save_picture_mask
+from .base import SlipcastOperator
 from .generate import run_job, why_not_start
-from .picture import SLIPCAST_OT_generate_from_picture, file_of, picture_of, read_picture_request
+from .masks import BRUSH_BLENDS
+from .picture import SLIPCAST_OT_generate_from_picture, picture_of, read_picture_request
 
 NO_PICTURE = "Choose a picture first"
 NOT_OPEN = "The mask of this picture is not open: Paint Mask"
-_PAINTS = "ADD_ALPHA"       # what the brush does first: what it goes over becomes object
 
 
 def mask_of_last_job(context: bpy.types.Context) -> ViewMask | None:
@@ -33,7 +34,7 @@ def shown_picture_mask(context: bpy.types.Context) -> bpy.types.Image | None:
     return image if image is not None and PICTURE_KEY in image else painted_image(picture_of(context))
 
 
-class SLIPCAST_OT_paint_picture_mask(Operator):
+class SLIPCAST_OT_paint_picture_mask(SlipcastOperator):
     """Show the picture's mask over it in an image editor, ready to be painted: solid is object, faint is background"""
 
     bl_idname = "slipcast.paint_picture_mask"
@@ -41,22 +42,16 @@ class SLIPCAST_OT_paint_picture_mask(Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set(NO_PICTURE)
-        return picture_of(context) is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if picture_of(context) is not None else NO_PICTURE
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            image = open_mask_now(context)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        show_for_painting(context, image, _PAINTS)
-        self.report({"INFO"}, f"{image.name}: paint, then Generate with This Mask")
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> str:
+        image = open_mask_now(context)
+        show_for_painting(context, image, BRUSH_BLENDS["OBJECT"])
+        return f"{image.name}: paint, then Generate with This Mask"
 
 
-class SLIPCAST_OT_save_picture_mask(Operator):
+class SLIPCAST_OT_save_picture_mask(SlipcastOperator):
     """Write the painted mask into a file beside the picture, and use it from now on"""
 
     bl_idname = "slipcast.save_picture_mask"
@@ -64,21 +59,15 @@ class SLIPCAST_OT_save_picture_mask(Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set(NOT_OPEN)
-        return shown_picture_mask(context) is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return "" if shown_picture_mask(context) is not None else NOT_OPEN
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            written = use_painted(context)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, f"Mask written to {written}")
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> str:
+        written = use_painted(context)
+        return f"Mask written to {written}"
 
 
-class SLIPCAST_OT_drop_picture_mask(Operator):
+class SLIPCAST_OT_drop_picture_mask(SlipcastOperator):
     """Do without the mask: the object is found again by what Background says. The file of the mask stays"""
 
     bl_idname = "slipcast.drop_picture_mask"
@@ -86,19 +75,18 @@ class SLIPCAST_OT_drop_picture_mask(Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("No mask is given or painted for this picture")
-        return bool(context.scene.slipcast_picture.mask.strip()) or painted_image(picture_of(context)) is not None
+    def why_not(cls, context: bpy.types.Context) -> str:
+        there = context.scene.slipcast_picture.mask.strip() or painted_image(picture_of(context)) is not None
+        return "" if there else "No mask is given or painted for this picture"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
+    def do(self, context: bpy.types.Context) -> None:
         context.scene.slipcast_picture.mask = ""
         image = painted_image(picture_of(context))
         if image is not None:
             bpy.data.images.remove(image)
-        return {"FINISHED"}
 
 
-class SLIPCAST_OT_generate_with_picture_mask(Operator):
+class SLIPCAST_OT_generate_with_picture_mask(SlipcastOperator):
     """Save the mask that was painted, and make the mesh again from the picture with it"""
 
     bl_idname = "slipcast.generate_with_picture_mask"
@@ -107,21 +95,15 @@ class SLIPCAST_OT_generate_with_picture_mask(Operator):
 
     __annotations__ = dict(SLIPCAST_OT_generate_from_picture.__annotations__)
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        # without a window the words come as an error instead: a script shows no tooltip
-        why = "" if bpy.app.background else why_not_start(context) or why_no_mask(context)
-        cls.poll_message_set(why)
-        return not why
+    by_error = True
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            use_painted(context)
-            run_job(read_picture_request(self, context))
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    @classmethod
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return why_not_start(context) or why_no_mask(context)
+
+    def do(self, context: bpy.types.Context) -> None:
+        use_painted(context)
+        run_job(read_picture_request(self, context))
 
 
 def why_no_mask(context: bpy.types.Context) -> str:
@@ -135,7 +117,7 @@ def open_mask_now(context: bpy.types.Context) -> bpy.types.Image:
     assert picture is not None
     if not picture.is_file():
         raise BadImage(f"There is no file {picture}.", "Choose another picture.")
-    given = file_of(context.scene.slipcast_picture.mask)  # type: ignore[attr-defined]
+    given = path_of(context.scene.slipcast_picture.mask)  # type: ignore[attr-defined]
     return open_picture_mask(picture, given, None if drawn is None else drawn.png)
 
 

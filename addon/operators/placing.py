@@ -3,14 +3,14 @@ from __future__ import annotations
 
 import bpy
 from bpy.props import BoolProperty, StringProperty
-from bpy.types import Operator
 
-from ...bridge.errors import BadCameras, BridgeError
+from ...bridge.errors import BadCameras
+from ..scene.originals import CAMERAS_KEY
 from ..scene.placing import place_by_camera
-from ..scene.results import CAMERAS_KEY
+from .base import OBJECT_MODE_FIRST, SlipcastOperator
 
 
-class SLIPCAST_OT_place_by_camera(Operator):
+class SLIPCAST_OT_place_by_camera(SlipcastOperator):
     """Put the result where a camera of the scene sees it as its picture does, so that the render lines up with it"""
 
     bl_idname = "slipcast.place_by_camera"
@@ -26,25 +26,18 @@ class SLIPCAST_OT_place_by_camera(Operator):
                             description="Keep the object as large as it is; it comes nearer or goes farther instead")
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = why_not_place(context)
-        cls.poll_message_set(why)
-        return not why
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return why_not_place(context)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            camera = context.scene.objects.get(self.camera) if self.camera else context.scene.camera
-            if camera is None or camera.type != "CAMERA":
-                raise BadCameras(f"There is no camera {self.camera}." if self.camera else "The scene has no camera.",
-                                 "Choose a camera of the scene.")
-            placed = place_by_camera(context.active_object, camera, context.scene, self.view, self.match_lens,
-                                     self.keep_size)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, f"Placed as in {placed.view}" if placed.exact else
-                    f"Placed as in {placed.view}. The lenses differ: Match Lens makes all of it line up")
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> str:
+        camera = context.scene.objects.get(self.camera) if self.camera else context.scene.camera
+        if camera is None or camera.type != "CAMERA":
+            raise BadCameras(f"There is no camera {self.camera}." if self.camera else "The scene has no camera.",
+                             "Choose a camera of the scene.")
+        placed = place_by_camera(context.active_object, camera, context.scene, self.view, self.match_lens,
+                                 self.keep_size)
+        hint = "" if placed.exact else ". The lenses differ: Match Lens makes all of it line up"
+        return f"Placed as in {placed.view}{hint}"
 
 
 def why_not_place(context: bpy.types.Context) -> str:
@@ -53,7 +46,7 @@ def why_not_place(context: bpy.types.Context) -> str:
     if thing is None or CAMERAS_KEY not in thing:
         return "Select a result of Slipcast"
     if context.mode != "OBJECT":
-        return "Leave edit mode first"
+        return OBJECT_MODE_FIRST
     return "" if any(each.type == "CAMERA" for each in context.scene.objects) else "Add a camera to the scene first"
 
 

@@ -7,18 +7,21 @@ from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
-from bpy.types import Operator, PropertyGroup
+from bpy.types import PropertyGroup
 
-from ...bridge.errors import BadFolder, BadSettings, BridgeError
+from ...bridge.errors import BadFolder, BadSettings, Conflict
 from ...bridge.settings import BakeSettings
 from ..job import GenerateRequest
 from ..properties import knob_properties, path_property, settings_from_properties
+from ..scene.busy import busy_words
+from ..scene.dressing import BakeTarget
 from ..scene.mesh_npz import MESH_LABEL, mesh_npz
-from ..scene.originals import VIEWS_KEY, kept_original
+from ..scene.originals import kept_original, views_folder_of
 from ..scene.rebake import SOLID_TYPES, RebakeSettings, RebakeStep, rebake
 from ..scene.results import Placement
 from ..scene.undo import push_undo
 from ..scene.unwrapping import give_missing_uvs
+from .base import SlipcastOperator
 from .generate import run_job, why_not_start
 from .stepped import SteppedOperator
 from .tweak import why_not
@@ -79,11 +82,9 @@ class SLIPCAST_OT_rebake(SteppedOperator):
     __annotations__ = dict(BAKE_PROPERTIES)
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = why_not(context) or ("Wait for the render or bake that is under way"
-                                   if bpy.app.is_job_running("RENDER") or bpy.app.is_job_running("OBJECT_BAKE") else "")
-        cls.poll_message_set(why)
-        return not why
+    def why_not(cls, context: bpy.types.Context) -> str:
+        busy = busy_words()
+        return why_not(context) or (f"Wait for {busy}" if busy else "")
 
     def start(self, context: bpy.types.Context) -> Iterator[RebakeStep]:
         thing = context.active_object
@@ -101,7 +102,7 @@ class SLIPCAST_OT_rebake(SteppedOperator):
         return {"WARNING" if told else "INFO"}, " ".join([f"Baked {names}.", *told])
 
 
-class SLIPCAST_OT_rebake_views(Operator):
+class SLIPCAST_OT_rebake_views(SlipcastOperator):
     """Paint the active mesh from pictures with known cameras, at its own UVs. Its shape stays, and what it wore before
     is kept. Blender stays free meanwhile"""
 
@@ -112,36 +113,34 @@ class SLIPCAST_OT_rebake_views(Operator):
     __annotations__ = dict(VIEWS_PROPERTIES)
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
+    def why_not(cls, context: bpy.types.Context) -> str:
         # without a window the engine's words come as an error instead: a script shows no tooltip
-        why = why_not(context) or ("" if bpy.app.background else why_not_start(context))
-        cls.poll_message_set(why)
-        return not why
+        return why_not(context) or ("" if bpy.app.background else why_not_start(context))
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            run_job(views_request(self, context))
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> None:
+        run_job(views_request(self, context))
 
 
 def views_request(asked: Any, context: bpy.types.Context) -> GenerateRequest:
     """What the engine is asked for; the mesh gets UVs before, as an undo step of its own, where it has none.
 
-    Raises BadFolder, BadMesh, BadSettings.
+    Raises BadFolder, BadMesh, BadSettings, and Conflict where no job can be started.
     """
     thing = context.active_object
     assert thing is not None
-    folder = bpy.path.abspath(asked.folder.strip()) or str(thing.get(VIEWS_KEY, ""))
+    folder = bpy.path.abspath(asked.folder.strip()) or views_folder_of(thing)
     if not folder:
         raise BadFolder(*NO_VIEWS)
     settings = settings_from_properties(lambda name: getattr(asked, name), BakeSettings)
-    if give_missing_uvs(thing, UNWRAP_MARGIN):
+    why = why_not_start(context)
+    if why:
+        raise Conflict(f"{why}.")
+    content = mesh_npz(thing)
+    if give_missing_uvs(thing, UNWRAP_MARGIN):      # only now: what is refused changes nothing
         push_undo(f"Unwrap {thing.name}")
+        content = mesh_npz(thing)
     return GenerateRequest(Path(folder).absolute(), settings, Placement(thing.name), context.scene.name, method="bake",
-                           inputs={MESH_LABEL: mesh_npz(thing, context)}, onto=thing.name)
+                           inputs={MESH_LABEL: content}, onto=BakeTarget(thing.session_uid, thing.name))
 
 
 NO_VIEWS = ("No view folder is chosen, and the mesh was not made from one.",

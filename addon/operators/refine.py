@@ -1,27 +1,28 @@
 """Refine the active mesh against pictures, or make a mesh from nothing from the same ones; compare before and after."""
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import bpy
 from bpy.props import EnumProperty, PointerProperty, StringProperty
-from bpy.types import Operator, PropertyGroup
+from bpy.types import PropertyGroup
 
-from ...bridge.errors import BadMesh, BadSettings, BridgeError, Conflict
-from ...bridge.settings import RefineMeshSettings, ViewsSettings, settings_from_mapping
+from ...bridge.errors import BadMesh, BadSettings, Conflict
+from ...bridge.settings import RefineMeshSettings, ViewsSettings
 from .. import preferences, pump
 from ..job import GenerateRequest
-from ..properties import knob_properties, settings_from_properties
-from ..scene.refine_source import MESH_LABEL, RefineSource, SourceWishes, read_source, symmetry_of
+from ..properties import given_or_shown, knob_properties, settings_from_properties
+from ..scene.busy import busy_words
+from ..scene.mesh_npz import MESH_LABEL
+from ..scene.refine_source import RefineSource, SourceWishes, read_source, symmetry_of
 from ..scene.refined import other_state, swap_before_after
 from ..scene.results import Placement
 from ..scene.scenes import find_object
 from ..scene.targets import TargetProgress
-from ..terminal import ProgressLines
-from .generate import JOB_RUNS, NO_PYTHON
+from .base import OBJECT_MODE_FIRST, SlipcastOperator
+from .generate import JOB_RUNS, NO_PYTHON, run_job
 from .scene_targets import RENDERED, chosen_subject, start_targets, target_properties
 from .stepped import SteppedOperator
 
@@ -62,9 +63,10 @@ def _why_not(context: bpy.types.Context) -> str:
     if pump.session().job is not None:
         return JOB_RUNS
     if context.mode != "OBJECT":
-        return "Leave edit mode first"
-    if bpy.app.is_job_running("RENDER"):
-        return "Wait for the render that is under way"
+        return OBJECT_MODE_FIRST
+    busy = busy_words()
+    if busy:
+        return f"Wait for {busy}"
     return "" if preferences.chosen_python() else NO_PYTHON
 
 
@@ -88,17 +90,8 @@ class _TargetJob(SteppedOperator):
             raise Conflict("A job was begun while the views were rendered.", "Wait for it, or cancel it.")
         assert self._begin is not None
         request = self._begin()
-        pump.session().generate(request)
-        pump.wake()
-        if bpy.app.background:
-            with ProgressLines() as lines:
-                pump.wait_for_job(lines.show)
+        run_job(request)
         return {"INFO"}, f"{request.placement.name}: sent to the engine"
-
-    def read(self, context: bpy.types.Context) -> Callable[[str], Any]:
-        """What the operator was called with, else what the panel says."""
-        given, panel = self.properties, context.scene.slipcast_refine  # type: ignore[attr-defined]
-        return lambda name: getattr(given if given.is_property_set(name) else panel, name)
 
 
 class SLIPCAST_OT_refine(_TargetJob):
@@ -112,19 +105,17 @@ class SLIPCAST_OT_refine(_TargetJob):
     __annotations__ = refine_properties(options={"SKIP_SAVE"})
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = why_not_refine(context)
-        cls.poll_message_set(why)
-        return not why
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return why_not_refine(context)
 
     def start(self, context: bpy.types.Context) -> Iterator[TargetProgress]:
-        read, thing = self.read(context), context.active_object
+        read, thing = given_or_shown(self, context.scene.slipcast_refine), context.active_object
         if read("targets") in RENDERED and chosen_subject(read) == thing:
             raise BadSettings(f"{thing.name} would be matched with itself.", "Choose another object to match.")
         settings = refine_settings(read, thing.data)
         wishes = SourceWishes(settings.keep_topology, read("modifiers"), read("weights"), read("vertex_group"),
                               read("material"), in_views=read("targets") == "FOLDER")
-        source, content = read_source(thing, context.evaluated_depsgraph_get(), wishes)
+        source, content = read_source(thing, wishes)
         folder, views = start_targets(read, context)
         scene_name = context.scene.name
         self._begin = lambda: refine_request(folder, settings, source, content, scene_name)
@@ -143,16 +134,12 @@ class SLIPCAST_OT_generate_from_scene(_TargetJob):
                        **knob_properties(ViewsSettings, options={"SKIP_SAVE"})}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = _why_not(context)
-        cls.poll_message_set(why)
-        return not why
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return _why_not(context)
 
     def start(self, context: bpy.types.Context) -> Iterator[TargetProgress]:
-        read = self.read(context)
-        given, panel = self.properties, context.scene.slipcast  # type: ignore[attr-defined]
-        settings = settings_from_properties(
-            lambda name: getattr(given if given.is_property_set(name) else panel, name))
+        read = given_or_shown(self, context.scene.slipcast_refine)
+        settings = settings_from_properties(given_or_shown(self, context.scene.slipcast))
         name = chosen_subject(read).name if read("targets") in RENDERED else context.scene.name
         folder, views = start_targets(read, context)
         scene_name = context.scene.name
@@ -161,38 +148,30 @@ class SLIPCAST_OT_generate_from_scene(_TargetJob):
         return views
 
 
-class SLIPCAST_OT_before_after(Operator):
-    """Show the mesh as it was before it was refined or tweaked, and again as it is now"""
+class SLIPCAST_OT_before_after(SlipcastOperator):
+    """Show the mesh as it was before it was refined or tweaked, or looked before a bake, and again as it is now"""
 
     bl_idname = "slipcast.before_after"
     bl_label = "Before / After"
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = ("Leave edit mode first" if context.mode != "OBJECT" else
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return (OBJECT_MODE_FIRST if context.mode != "OBJECT" else
                "" if other_state(context.active_object) is not None else
-               "Select a mesh that was refined, or a result that was tweaked")
-        cls.poll_message_set(why)
-        return not why
+               "Select a mesh that was refined or baked onto, or a result that was tweaked")
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            before = swap_before_after(context.active_object)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
-        self.report({"INFO"}, f"{context.active_object.name}: {'before' if before else 'after'}")
-        return {"FINISHED"}
+    def do(self, context: bpy.types.Context) -> str:
+        before = swap_before_after(context.active_object)
+        return f"{context.active_object.name}: {'before' if before else 'after'}"
 
 
 def refine_settings(read: Callable[[str], Any], mesh: bpy.types.Mesh) -> RefineMeshSettings:
     """Raises BadSettings."""
     symmetry = read("symmetry")
-    values = {knob.name: type(knob.default)(read(knob.name)) for knob in dataclasses.fields(RefineMeshSettings)
-              if knob.name not in REPLACED}
-    values["symmetry"] = symmetry_of(mesh) if symmetry == "MESH" else symmetry.lower()
-    return settings_from_mapping(RefineMeshSettings, values)
+    ours = {"weights": RefineMeshSettings.weights,
+            "symmetry": symmetry_of(mesh) if symmetry == "MESH" else symmetry.lower()}
+    return settings_from_properties(lambda name: ours[name] if name in ours else read(name), RefineMeshSettings)
 
 
 def refine_request(folder: Path, settings: RefineMeshSettings, source: RefineSource, content: bytes,

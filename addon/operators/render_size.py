@@ -2,13 +2,12 @@
 from __future__ import annotations
 
 import bpy
-from bpy.types import Operator
 
-from ...bridge.errors import BridgeError
 from ..scene.cameras import RENDER_SIZE_KEY, use_render_size
+from .base import SlipcastOperator
 
 
-class SLIPCAST_OT_use_camera(Operator):
+class SLIPCAST_OT_use_camera(SlipcastOperator):
     """Make the selected camera the scene's and set the render size to that of its picture, so that they match"""
 
     bl_idname = "slipcast.use_camera"
@@ -16,18 +15,13 @@ class SLIPCAST_OT_use_camera(Operator):
     bl_options = {"REGISTER", "UNDO"}
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        cls.poll_message_set("Select a camera that Slipcast has imported")
-        return context.object is not None and RENDER_SIZE_KEY in context.object
+    def why_not(cls, context: bpy.types.Context) -> str:
+        imported = context.object is not None and RENDER_SIZE_KEY in context.object
+        return "" if imported else "Select a camera that Slipcast has imported"
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            use_render_size(context.scene.render, context.object)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+    def do(self, context: bpy.types.Context) -> None:
+        use_render_size(context.scene.render, context.object)
         context.scene.camera = context.object
-        return {"FINISHED"}
 
 
 def register() -> None:

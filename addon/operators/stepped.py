@@ -1,13 +1,13 @@
 """Operators whose work comes in steps: in a window one step a tick, with a count and Esc; in a script all at once."""
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
 import bpy
-from bpy.types import Operator
 
 from ...bridge.errors import BridgeError
+from .base import SlipcastOperator
 
 TICK_S = 0.05
 
@@ -23,10 +23,10 @@ class Step(Protocol):
     def words(self) -> str: ...
 
 
-class SteppedOperator(Operator):
+class SteppedOperator(SlipcastOperator):
     """Base. Nothing else can be done in Blender meanwhile, so nothing can pull data away under the steps."""
 
-    _steps: Iterator[Any] | None = None
+    _steps: Generator[Any, None, None] | None = None
     _timer: bpy.types.Timer | None = None
     _last: Any = None
 
@@ -40,10 +40,11 @@ class SteppedOperator(Operator):
         raise NotImplementedError
 
     def execute(self, context: bpy.types.Context) -> set[str]:
+        last = None
         try:
             for step in self.start(context):
-                self._last = step
-            told = self.ending(context, self._last)
+                last = step
+            told = self.ending(context, last)
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -52,7 +53,7 @@ class SteppedOperator(Operator):
 
     def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         try:
-            self._steps = self.start(context)
+            self._steps = _closable(self.start(context))
         except BridgeError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
@@ -63,15 +64,20 @@ class SteppedOperator(Operator):
         return {"RUNNING_MODAL"}
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if self._steps is None:     # Blender calls again after an error that is none of ours
+            return {"CANCELLED"}
         if event.type == "ESC":
             return self._end(context, {"WARNING"}, "Cancelled. Everything is as it was.", {"CANCELLED"})
-        if event.type != "TIMER" or self._steps is None:
+        if event.type != "TIMER":
             return {"RUNNING_MODAL"}
         try:
             step = next(self._steps, None)
             told = self.ending(context, self._last) if step is None else None
         except BridgeError as error:
             return self._end(context, {"ERROR"}, str(error), {"CANCELLED"})
+        except BaseException:
+            self._leave(context)
+            raise
         if told is not None:
             return self._end(context, *told, {"FINISHED"})
         self._last = step
@@ -95,10 +101,15 @@ class SteppedOperator(Operator):
 
     def _leave(self, context: bpy.types.Context) -> None:
         if self._steps is not None:
-            self._steps.close()  # type: ignore[attr-defined]
+            self._steps.close()
         if self._timer is not None:
             context.window_manager.event_timer_remove(self._timer)
         self._steps = self._timer = None
         context.window_manager.progress_end()
         if context.workspace is not None:
             context.workspace.status_text_set(None)
+
+
+def _closable(steps: Iterator[Any]) -> Generator[Any, None, None]:
+    """The same steps; closing them closes those given, where they can be."""
+    yield from steps

@@ -5,10 +5,9 @@ from typing import Any
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty
-from bpy.types import Operator
 
-from ...bridge.errors import BridgeError
 from ..scene import edits, health
+from .base import SlipcastOperator
 
 NEEDS_MESH = "Select a mesh object, in object mode"
 LINKED = "This mesh comes from another file: make it local first"
@@ -25,25 +24,18 @@ UP_ITEMS = tuple((axis, "Keep" if axis == "KEEP" else axis, "As it stands" if ax
 VOXELS_ALONG = 96      # the longest side, when no size is given
 
 
-class _TweakOperator(Operator):
-    """Base: what all need of the context, and how an error becomes a report."""
+class _TweakOperator(SlipcastOperator):
+    """Base: for the active mesh."""
 
     @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        why = why_not(context)
-        cls.poll_message_set(why)
-        return not why
+    def why_not(cls, context: bpy.types.Context) -> str:
+        return why_not(context)
 
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        try:
-            words = self.change(context.active_object, context)
-        except BridgeError as error:
-            self.report({"ERROR"}, str(error))
-            return {"CANCELLED"}
+    def do(self, context: bpy.types.Context) -> str:
+        words = self.change(context.active_object, context)
         if self.makes_stale:
             health.forget_health(context.active_object.data)
-        self.report({"INFO"}, words)
-        return {"FINISHED"}
+        return words
 
     makes_stale = True
 

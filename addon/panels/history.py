@@ -2,18 +2,19 @@
 from __future__ import annotations
 
 import bpy
-from bpy.types import Panel, UIList
+from bpy.types import UIList
 
 from ...bridge.messages import JobInfo
 from .. import history_view, pump
 from ..history import HistoryDesk
+from ..job import MEGABYTE
+from ..operators.history import SLIPCAST_OT_import_result, why_not_state
+from .base import FoldedPanel
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 STATE_ICONS = {"queued": "SORTTIME", "running": "PLAY", "cancelling": "CANCEL", "failed": "ERROR",
                "cancelled": "CANCEL"}
 NO_PICTURE = "FILE_3D"
-MEGABYTE = 1e6
 
 
 class SLIPCAST_UL_history(UIList):
@@ -28,13 +29,9 @@ class SLIPCAST_UL_history(UIList):
         row.prop(item, "marked", text="", icon="CHECKBOX_HLT" if item.marked else "CHECKBOX_DEHLT", emboss=False)
 
 
-class SLIPCAST_PT_history(Panel):
+class SLIPCAST_PT_history(FoldedPanel):
     bl_idname = "SLIPCAST_PT_history"
     bl_label = "Results"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 7
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -46,7 +43,7 @@ class SLIPCAST_PT_history(Panel):
         else:
             _draw_list(layout, context, desk)
         if desk.errand is not None:
-            draw_text(layout, context, f"{desk.errand.words}.", "SORTTIME")
+            draw_text(layout, context, f"{desk.errand.waiting_for or desk.errand.words}.", "SORTTIME")
         if desk.error is not None:
             draw_text(layout.box(), context, str(desk.error), "ERROR")
 
@@ -76,7 +73,9 @@ def _draw_job(layout: bpy.types.UILayout, context: bpy.types.Context, info: JobI
     if info.error is not None:
         draw_text(box, context, f"{info.error.message} {info.error.hint}".strip(), "ERROR")
     row = layout.row(align=True)
-    row.operator("slipcast.import_result", icon="IMPORT")
+    part = row.row(align=True)
+    part.enabled = not why_not_state(info, SLIPCAST_OT_import_result.states)
+    part.operator("slipcast.import_result", icon="IMPORT")
     row.operator("slipcast.run_again", icon="FILE_REFRESH")
     layout.operator("slipcast.reveal_result", icon="FILE_FOLDER")
 

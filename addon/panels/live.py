@@ -4,22 +4,19 @@ from __future__ import annotations
 import time
 
 import bpy
-from bpy.types import Panel
 
 from .. import pump
 from ..job import JobState, describe, stage_seconds_left
 from ..operators.live import why_not_show_colors
 from ..scene.live import LiveMesh
+from .base import SidebarPanel
 from .text import draw_text
 
 
-class SLIPCAST_PT_live(Panel):
+class SLIPCAST_PT_live(SidebarPanel):
     bl_idname = "SLIPCAST_PT_live"
     bl_parent_id = "SLIPCAST_PT_main"
     bl_label = "Live Mesh"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = "Slipcast"
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -5,7 +5,6 @@ import dataclasses
 import time
 
 import bpy
-from bpy.types import Panel
 
 from ...bridge.errors import Cancelled
 from ...bridge.settings import ViewsSettings
@@ -13,20 +12,14 @@ from .. import pending, preferences, pump
 from ..job import JobState, Outcome, describe, stage_seconds_left
 from ..scene.cameras import RENDER_SIZE_KEY
 from ..session import Session
+from .base import FoldedPanel, SidebarPanel
 from .engine import draw_engine
 from .text import draw_text
 
 HIDDEN_KNOBS = ("even_light", "seed", "turntable")    # in the Advanced panel
-CATEGORY = "Slipcast"
 
 
-class _SidebarPanel(Panel):
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-
-
-class SLIPCAST_PT_main(_SidebarPanel):
+class SLIPCAST_PT_main(SidebarPanel):
     bl_idname = "SLIPCAST_PT_main"
     bl_label = "Slipcast"
 
@@ -52,11 +45,10 @@ class SLIPCAST_PT_main(_SidebarPanel):
         draw_engine(layout)
 
 
-class SLIPCAST_PT_advanced(_SidebarPanel):
+class SLIPCAST_PT_advanced(FoldedPanel):
     bl_idname = "SLIPCAST_PT_advanced"
     bl_parent_id = "SLIPCAST_PT_main"
     bl_label = "Advanced"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
@@ -113,7 +105,8 @@ def draw_ended(layout: bpy.types.UILayout, context: bpy.types.Context, method: s
 def draw_ending(layout: bpy.types.UILayout, context: bpy.types.Context, session: Session) -> None:
     """How the last job ended, until the next one is begun."""
     if isinstance(session.error, Cancelled):
-        draw_text(layout, context, "Cancelled. The scene is as it was.", "INFO")
+        left = f"Its mesh was kept as {session.kept}." if session.kept else "The scene is as it was."
+        draw_text(layout, context, f"Cancelled. {left}", "INFO")
     elif session.error is not None:
         box = layout.box()
         draw_text(box, context, session.error.message, "ERROR")

@@ -4,33 +4,29 @@ from __future__ import annotations
 from pathlib import Path
 
 import bpy
-from bpy.types import Panel
 
-from ..operators.masks import folder_of, open_masks, shown_mask, views_to_look_at
-from ..scene.masks import VIEW_KEY
+from ..operators.masks import BRUSH_BLENDS, WAY_ITEMS, folder_of, open_masks, shown_mask, views_to_look_at
+from ..scene.masks import FOLDER_KEY, VIEW_KEY
+from .base import FoldedPanel, ImagePanel
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 MOST_LISTED = 6
 
 
-class SLIPCAST_PT_masks(Panel):
+class SLIPCAST_PT_masks(FoldedPanel):
     bl_idname = "SLIPCAST_PT_masks"
     bl_label = "Masks"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 6
 
     def draw(self, context: bpy.types.Context) -> None:
         layout = self.layout
         layout.use_property_split = True
         layout.use_property_decorate = False
-        if folder_of(context) is None:
+        folder = folder_of(context)
+        if folder is None:
             draw_text(layout, context, "Choose a folder of views first.", "INFO")
             return
-        _draw_doubtful(layout, context)
+        _draw_doubtful(layout, context, folder)
         asked = context.scene.slipcast_masks
         column = layout.column()
         column.prop(asked, "view", icon="IMAGE_DATA")
@@ -41,11 +37,11 @@ class SLIPCAST_PT_masks(Panel):
         row.operator("slipcast.drop_mask", text="", icon="LOOP_BACK").view = asked.view
         if not asked.view:
             draw_text(layout, context, "Choose a view to see and paint its mask.", "INFO")
-        _draw_generate(layout, context)
+        _draw_generate(layout, context, folder)
 
 
-def _draw_doubtful(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    found = views_to_look_at(context)
+def _draw_doubtful(layout: bpy.types.UILayout, context: bpy.types.Context, folder: Path) -> None:
+    found = views_to_look_at(context, folder)
     if not found:
         return
     box = layout.box()
@@ -59,19 +55,16 @@ def _draw_doubtful(layout: bpy.types.UILayout, context: bpy.types.Context) -> No
         draw_text(box, context, f"And {len(found) - MOST_LISTED} more.")
 
 
-def _draw_generate(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
-    changed = sum(image.is_dirty for image in open_masks(folder_of(context)))
+def _draw_generate(layout: bpy.types.UILayout, context: bpy.types.Context, folder: Path) -> None:
+    changed = sum(image.is_dirty for image in open_masks(folder))
     if changed:
         draw_text(layout, context, f"{changed} painted, not saved yet.", "INFO")
-    layout.operator("slipcast.generate_with_masks", icon="MESH_MONKEY")
+    layout.operator("slipcast.generate_with_masks", icon="MESH_MONKEY").folder = str(folder)
 
 
-class SLIPCAST_PT_paint_mask(Panel):
+class SLIPCAST_PT_paint_mask(ImagePanel):
     bl_idname = "SLIPCAST_PT_paint_mask"
     bl_label = "Mask"
-    bl_space_type = "IMAGE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -80,26 +73,27 @@ class SLIPCAST_PT_paint_mask(Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, image = self.layout, shown_mask(context)
         assert image is not None
-        view = str(image[VIEW_KEY])
+        view, folder = str(image[VIEW_KEY]), Path(str(image[FOLDER_KEY]))     # the panel may name another folder
         layout.label(text=view, icon="IMAGE_DATA")
         draw_text(layout, context, "Solid is object, faint is background.", "INFO")
-        why = dict(views_to_look_at(context)).get(view)
+        why = dict(views_to_look_at(context, folder)).get(view)
         if why:
             draw_text(layout, context, why, "ERROR")
         draw_brush(layout, context)
         row = layout.row(align=True)
-        row.operator("slipcast.save_mask", icon="FILE_TICK").view = view
-        row.operator("slipcast.replace_mask", text="", icon="FILE_FOLDER").view = view
-        row.operator("slipcast.drop_mask", text="", icon="LOOP_BACK").view = view
-        _draw_generate(layout, context)
+        for button in (row.operator("slipcast.save_mask", icon="FILE_TICK"),
+                       row.operator("slipcast.replace_mask", text="", icon="FILE_FOLDER"),
+                       row.operator("slipcast.drop_mask", text="", icon="LOOP_BACK")):
+            button.view, button.folder = view, str(folder)
+        _draw_generate(layout, context, folder)
 
 
 def draw_brush(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     """What the brush paints: object or background."""
     brush = context.tool_settings.image_paint.brush
     row = layout.row(align=True)
-    for way, label, blend in (("OBJECT", "Object", "ADD_ALPHA"), ("BACKGROUND", "Background", "ERASE_ALPHA")):
-        pressed = brush is not None and brush.blend == blend
+    for way, label, _ in WAY_ITEMS:
+        pressed = brush is not None and brush.blend == BRUSH_BLENDS[way]
         row.operator("slipcast.mask_brush", text=label, depress=pressed).way = way
 
 

@@ -2,24 +2,18 @@
 from __future__ import annotations
 
 import bpy
-from bpy.types import Panel
 
 from ...bridge.model_messages import ModelInfo
 from .. import pump
 from ..models import ModelDesk, ended_words, licence_words, need_words, state_words, task_words
 from ..operators.models import OFFLINE, is_online
+from .base import FoldedPanel
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 
-
-class SLIPCAST_PT_models(Panel):
+class SLIPCAST_PT_models(FoldedPanel):
     bl_idname = "SLIPCAST_PT_models"
     bl_label = "Models"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 8
 
     def draw(self, context: bpy.types.Context) -> None:

@@ -5,37 +5,30 @@ import dataclasses
 from typing import Any
 
 import bpy
-from bpy.types import Panel
 
 from ...bridge.model_messages import ModelInfo
 from ...bridge.settings import ImageSettings
 from .. import preferences, pump
-from ..models import MEGABYTE, licence_words, task_words
+from ..job import MEGABYTE
+from ..models import licence_words, task_words
 from ..operators.picture import ALWAYS_THERE, AUTO, chosen_model, draw_choices, picture_of
 from ..operators.picture_mask import NO_PICTURE, mask_of_last_job
 from ..scene.masks import LOW_CONFIDENCE
 from ..scene.picture_mask import PICTURE_KEY, painted_image
+from .base import FoldedPanel, ImagePanel
 from .main import draw_ended, draw_running
 from .masks import draw_brush
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 IN_FRONT = ("filepath", "mask", "model", "background", "target_size", "import_cameras")
 FOLDED = tuple(knob.name for knob in dataclasses.fields(ImageSettings) if knob.name not in IN_FRONT)
 ROUGH = "Without it a rough base is inflated from the outline: something to sculpt on or to refine"
 NETWORK, BEST_NETWORK = "rembg:", "u2net"
 
 
-class _SidebarPanel(Panel):
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-
-
-class SLIPCAST_PT_picture(_SidebarPanel):
+class SLIPCAST_PT_picture(FoldedPanel):
     bl_idname = "SLIPCAST_PT_picture"
     bl_label = "From a Picture"
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 1
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -60,11 +53,10 @@ class SLIPCAST_PT_picture(_SidebarPanel):
         draw_ended(layout, context, "image")
 
 
-class SLIPCAST_PT_picture_advanced(_SidebarPanel):
+class SLIPCAST_PT_picture_advanced(FoldedPanel):
     bl_idname = "SLIPCAST_PT_picture_advanced"
     bl_parent_id = "SLIPCAST_PT_picture"
     bl_label = "Advanced"
-    bl_options = {"DEFAULT_CLOSED"}
 
     def draw(self, context: bpy.types.Context) -> None:
         column = self.layout.column()
@@ -169,12 +161,9 @@ def _draw_fetch(layout: bpy.types.UILayout, info: ModelInfo) -> None:
     layout.operator("slipcast.fetch_model", text=words, icon="IMPORT").model = info.name
 
 
-class SLIPCAST_PT_paint_picture_mask(Panel):
+class SLIPCAST_PT_paint_picture_mask(ImagePanel):
     bl_idname = "SLIPCAST_PT_paint_picture_mask"
     bl_label = "Mask of the Picture"
-    bl_space_type = "IMAGE_EDITOR"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -2,28 +2,23 @@
 from __future__ import annotations
 
 import bpy
-from bpy.types import Panel
 
 from ...bridge.errors import BadSettings
 from ...bridge.settings import TEXTURE_SIZES_PX
 from ..operators.generate import why_not_start
-from ..operators.rebake import BAKE_PROPERTIES, NO_ORIGINAL, NO_SOURCE, NO_VIEWS, find_sources
+from ..operators.rebake import BAKE_PROPERTIES, NO_ORIGINAL, NO_SOURCE, NO_VIEWS, VIEWS_PROPERTIES, find_sources
 from ..operators.tweak import why_not
-from ..scene.originals import VIEWS_KEY, kept_original
+from ..scene.originals import kept_original, views_folder_of
+from .base import FoldedPanel
 from .main import draw_ended, draw_running
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 LARGEST_PAINTED = str(max(TEXTURE_SIZES_PX))     # by the engine
 
 
-class SLIPCAST_PT_rebake(Panel):
+class SLIPCAST_PT_rebake(FoldedPanel):
     bl_idname = "SLIPCAST_PT_rebake"
     bl_label = "Bake"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 5
 
     def draw(self, context: bpy.types.Context) -> None:
@@ -60,8 +55,10 @@ def draw_rebake(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
     asked = context.scene.slipcast_rebake
     if asked.source == "VIEWS":
         button = layout.operator("slipcast.rebake_views", icon="RENDER_STILL")
-        button.folder, button.quality = asked.folder, asked.quality
-        button.texture_px = min(asked.texture_px, LARGEST_PAINTED, key=int)
+        given = {name: getattr(asked, name) for name in VIEWS_PROPERTIES}
+        given["texture_px"] = min(asked.texture_px, LARGEST_PAINTED, key=int)
+        for name, value in given.items():
+            setattr(button, name, value)
         return
     button = layout.operator("slipcast.rebake", icon="RENDER_STILL")
     for name in BAKE_PROPERTIES:
@@ -70,7 +67,7 @@ def draw_rebake(layout: bpy.types.UILayout, context: bpy.types.Context) -> None:
 
 def _draw_views(layout: bpy.types.UILayout, column: bpy.types.UILayout, context: bpy.types.Context) -> None:
     asked = context.scene.slipcast_rebake
-    for name in ("folder", "quality", "texture_px", "even_light"):
+    for name in VIEWS_PROPERTIES:
         column.prop(asked, name)
     if draw_running(layout, "bake"):
         return
@@ -89,7 +86,7 @@ def why_not_views(context: bpy.types.Context) -> str:
     thing = context.active_object
     if why_not(context) or thing is None:
         return f"{why_not(context)}."
-    if not context.scene.slipcast_rebake.folder.strip() and not thing.get(VIEWS_KEY):
+    if not context.scene.slipcast_rebake.folder.strip() and not views_folder_of(thing):
         return " ".join(NO_VIEWS)
     return why_not_start(context)
 

@@ -4,29 +4,21 @@ from __future__ import annotations
 import dataclasses
 
 import bpy
-from bpy.types import Panel
 
 from ...bridge.settings import RefineMeshSettings
 from ..operators.refine import REPLACED, why_not_refine
 from ..operators.scene_targets import RENDERED
+from .base import FoldedPanel
 from .main import draw_ended, draw_running
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 SHOWN_FIRST = ("quality", "keep_topology")
 FREE_ONLY, KEPT_ONLY = ("face_budget",), ("material",)
 ORBIT_ONLY = ("count", "lens_mm", "lowest_deg", "highest_deg")
 RENDER_KNOBS = ("resolution", "engine", "samples", "lighting")
 
 
-class _RefinePanel(Panel):
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-    bl_options = {"DEFAULT_CLOSED"}
-
-
-class SLIPCAST_PT_refine(_RefinePanel):
+class SLIPCAST_PT_refine(FoldedPanel):
     bl_idname = "SLIPCAST_PT_refine"
     bl_label = "Refine"
     bl_order = 3
@@ -46,7 +38,8 @@ class SLIPCAST_PT_refine(_RefinePanel):
             column.prop(asked, "folder")
         for name in SHOWN_FIRST:
             column.prop(asked, name)
-        why = why_not_refine(context) or why_no_targets(context)
+        lacks = why_no_targets(context)
+        why = why_not_refine(context) or lacks
         if draw_running(layout, "refine"):
             return
         row = layout.row()
@@ -60,11 +53,13 @@ class SLIPCAST_PT_refine(_RefinePanel):
         draw_ended(layout, context, "refine")
         layout.operator("slipcast.before_after", icon="ARROW_LEFTRIGHT")
         row = layout.row()
-        row.enabled = not why_no_targets(context)
+        row.enabled = not lacks
         row.operator("slipcast.generate_from_scene", icon="MESH_MONKEY")
+        if lacks and lacks != why:     # else it is told above
+            draw_text(layout, context, f"{lacks}.", "INFO")
 
 
-class SLIPCAST_PT_refine_advanced(_RefinePanel):
+class SLIPCAST_PT_refine_advanced(FoldedPanel):
     bl_idname = "SLIPCAST_PT_refine_advanced"
     bl_parent_id = "SLIPCAST_PT_refine"
     bl_label = "Advanced"

@@ -2,25 +2,17 @@
 from __future__ import annotations
 
 import bpy
-from bpy.types import Panel
 
 from ..operators.render_views import NOTHING_CHOSEN, VIEW_PROPERTIES
+from .base import FoldedPanel
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 IN_FRONT = ("folder", "collection", "source", "count", "resolution", "engine", "lighting")
 FOLDED = ("samples", "lens_mm", "lowest_deg", "highest_deg")
 ORBIT_ONLY = ("count", "lens_mm", "lowest_deg", "highest_deg")
 
 
-class _ViewsPanel(Panel):
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-    bl_options = {"DEFAULT_CLOSED"}
-
-
-class SLIPCAST_PT_render_views(_ViewsPanel):
+class SLIPCAST_PT_render_views(FoldedPanel):
     bl_idname = "SLIPCAST_PT_render_views"
     bl_label = "Views from the Scene"
     bl_order = 2
@@ -38,7 +30,7 @@ class SLIPCAST_PT_render_views(_ViewsPanel):
             draw_text(layout, context, why, "INFO")
 
 
-class SLIPCAST_PT_render_views_advanced(_ViewsPanel):
+class SLIPCAST_PT_render_views_advanced(FoldedPanel):
     bl_idname = "SLIPCAST_PT_render_views_advanced"
     bl_parent_id = "SLIPCAST_PT_render_views"
     bl_label = "Advanced"

@@ -2,22 +2,16 @@
 from __future__ import annotations
 
 import bpy
-from bpy.types import Panel
 
 from ..operators.tweak import why_not
 from ..scene.health import remembered_health
+from .base import FoldedPanel
 from .text import draw_text
 
-CATEGORY = "Slipcast"
 
-
-class SLIPCAST_PT_tweak(Panel):
+class SLIPCAST_PT_tweak(FoldedPanel):
     bl_idname = "SLIPCAST_PT_tweak"
     bl_label = "Tweak"
-    bl_space_type = "VIEW_3D"
-    bl_region_type = "UI"
-    bl_category = CATEGORY
-    bl_options = {"DEFAULT_CLOSED"}
     bl_order = 4
 
     def draw(self, context: bpy.types.Context) -> None:

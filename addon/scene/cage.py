@@ -9,6 +9,7 @@ from mathutils import Matrix
 from mathutils.bvhtree import BVHTree
 
 from ...bridge.errors import BadMesh
+from .meshes import positions_of, triangles_of
 
 if TYPE_CHECKING:
     from bpy.types import Object, Scene
@@ -29,7 +30,7 @@ def cage_distance(low: Object, highs: Sequence[Object], stage: Scene) -> float:
     graph = stage.view_layers[0].depsgraph
     places = place_points(low)
     diagonal = float(np.linalg.norm(np.ptp(places, axis=0)))
-    triangles = _triangles(low)
+    triangles = triangles_of(low.data)  # type: ignore[arg-type]
     there = _distances(_spread(np.concatenate([places, places[triangles].mean(axis=1)])),
                        [(BVHTree.FromObject(high, graph), high.matrix_world) for high in highs])
     if float(np.median(there)) > ELSEWHERE * diagonal:
@@ -46,17 +47,7 @@ def cage_distance(low: Object, highs: Sequence[Object], stage: Scene) -> float:
 def place_points(thing: Object) -> np.ndarray:
     """(V, 3) float64, world: vertices of the object's mesh."""
     mesh, matrix = thing.data, np.array(thing.matrix_world, dtype=np.float64)
-    flat = np.empty(3 * len(mesh.vertices), np.float32)  # type: ignore[union-attr]
-    mesh.vertices.foreach_get("co", flat)  # type: ignore[union-attr]
-    return flat.reshape(-1, 3) @ matrix[:3, :3].T + matrix[:3, 3]
-
-
-def _triangles(thing: Object) -> np.ndarray:
-    mesh = thing.data
-    mesh.calc_loop_triangles()  # type: ignore[union-attr]
-    flat = np.empty(3 * len(mesh.loop_triangles), np.int32)  # type: ignore[union-attr]
-    mesh.loop_triangles.foreach_get("vertices", flat)  # type: ignore[union-attr]
-    return flat.reshape(-1, 3)
+    return positions_of(mesh) @ matrix[:3, :3].T + matrix[:3, 3]  # type: ignore[arg-type]
 
 
 def _spread(points: np.ndarray) -> np.ndarray:

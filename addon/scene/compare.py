@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .results import PreparedResult, all_or_nothing, place_result, slipcast_collection
+from .results import PreparedResult, place_result, slipcast_collection
+from .scratch import all_or_nothing
 
 if TYPE_CHECKING:
     import bpy
@@ -45,19 +46,14 @@ def _scaled(prepared: PreparedResult, size: float) -> PreparedResult:
     matrix = prepared.world_from_views.copy()
     matrix[:3] *= factor
     matrix[:3, 3] += np.asarray(prepared.placement.base) * (1 - factor)
-    return _with_matrix(dataclasses.replace(prepared, vertices=prepared.vertices * np.float32(factor)), matrix)
+    return dataclasses.replace(prepared, vertices=prepared.vertices * np.float32(factor), world_from_views=matrix)
 
 
 def _moved(prepared: PreparedResult, base: tuple[float, float, float]) -> PreparedResult:
     matrix = prepared.world_from_views.copy()
     matrix[:3, 3] += np.subtract(base, prepared.placement.base)
     placement = dataclasses.replace(prepared.placement, base=base)
-    return _with_matrix(dataclasses.replace(prepared, placement=placement), matrix)
-
-
-def _with_matrix(prepared: PreparedResult, matrix: np.ndarray) -> PreparedResult:
-    properties = {**prepared.properties, "slipcast_world_from_views": [float(value) for value in matrix.ravel()]}
-    return dataclasses.replace(prepared, world_from_views=matrix, properties=properties)
+    return dataclasses.replace(prepared, placement=placement, world_from_views=matrix)
 
 
 def _extent_x(prepared: PreparedResult) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from mathutils import Matrix, Vector
 
 from ...bridge.errors import BadMesh
 from .health import fill_holes, mesh_extent
+from .meshes import own_mesh, positions_of, triangles_of
 from .originals import space_changed
 
 if TYPE_CHECKING:
@@ -124,9 +125,7 @@ def apply_modifier(thing: Object, context: Context, kind: str, configure: Callab
 
 # --- moving vertices ------------------------------------------------------------------------------------------------
 def _positions(mesh: Mesh) -> np.ndarray:
-    flat = np.empty(3 * len(mesh.vertices), np.float32)
-    mesh.vertices.foreach_get("co", flat)
-    return flat.reshape(-1, 3).astype(np.float64)
+    return positions_of(mesh).astype(np.float64)
 
 
 def mesh_sides(mesh: Mesh) -> tuple[float, float, float]:
@@ -176,10 +175,8 @@ def _faces_of_edges(mesh: Mesh) -> np.ndarray:
 
 
 def _volume(mesh: Mesh, places: np.ndarray) -> float:
-    mesh.calc_loop_triangles()
-    flat = np.empty(3 * len(mesh.loop_triangles), np.int32)
-    mesh.loop_triangles.foreach_get("vertices", flat)
-    a, b, c = (places[flat.reshape(-1, 3)[:, corner]] for corner in range(3))
+    triangles = triangles_of(mesh)
+    a, b, c = (places[triangles[:, corner]] for corner in range(3))
     return float(np.einsum("ij,ij->i", a, np.cross(b, c)).sum() / 6)
 
 
@@ -266,31 +263,29 @@ def place_object(thing: Object, origin: str, height: float, up: str) -> None:
     origin: one of ORIGINS. height: scene units, 0 = as it is. up: the world axis that shall point up, a key of
     UP_TURNS. The middle of the base stays where it is. Children keep their places. Raises BadMesh (no extent).
     """
-    if thing.data.users > 1:
-        thing.data = thing.data.copy()
-    mesh = thing.data
-    if not len(mesh.vertices):  # type: ignore[union-attr]
+    mesh = own_mesh(thing)
+    if not len(mesh.vertices):
         raise BadMesh(f"{thing.name} has no vertices.")
     children = [(child, child.matrix_world.copy()) for child in thing.children]
     old = thing.matrix_world.copy()
     turn = UP_TURNS[up]
     rotation = Matrix.Identity(4) if turn is None else Vector(turn).rotation_difference(Vector((0, 0, 1))) \
         .to_matrix().to_4x4()
-    base_before, _ = _base_and_middle(_world(mesh, old))  # type: ignore[arg-type]
-    world = _world(mesh, rotation @ old)  # type: ignore[arg-type]
+    base_before, _ = _base_and_middle(_world(mesh, old))
+    world = _world(mesh, rotation @ old)
     base, _ = _base_and_middle(world)
     tall = float(np.ptp(world[:, 2]))
     if height > 0 and tall <= 0:
         raise BadMesh(f"{thing.name} has no height.", "Turn it up first, or leave the height as it is.")
     scale = height / tall if height > 0 else 1.0
     new = Matrix.Translation(base_before) @ Matrix.Scale(scale, 4) @ Matrix.Translation(-base) @ rotation @ old
-    base, middle = _base_and_middle(_world(mesh, new))  # type: ignore[arg-type]
+    base, middle = _base_and_middle(_world(mesh, new))
     place = {"KEEP": new.translation.copy(), "BASE": base, "CENTRE": middle}[origin]
-    mesh.transform(Matrix.Translation(-place) @ new, shape_keys=True)  # type: ignore[union-attr]
+    mesh.transform(Matrix.Translation(-place) @ new, shape_keys=True)
     space_changed(thing, Matrix.Translation(-place) @ new)
     if new.is_negative:
-        mesh.flip_normals()  # type: ignore[union-attr]
-    mesh.update()  # type: ignore[union-attr]
+        mesh.flip_normals()
+    mesh.update()
     thing.matrix_world = Matrix.Translation(place)
     for child, matrix in children:
         child.matrix_world = matrix

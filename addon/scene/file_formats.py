@@ -10,7 +10,8 @@ import struct
 
 import numpy as np
 
-ROUGHNESS = 0.8         # as the material in Blender
+from ...bridge.surface import ROUGHNESS
+
 _FLOAT, _UINT = 5126, 5125
 _VERTEX_BUFFER, _INDEX_BUFFER = 34962, 34963
 
@@ -36,12 +37,11 @@ def ply_bytes(vertices: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray) -
     return head.encode() + vertices.astype("<f4").tobytes() + rows.tobytes()
 
 
-def glb_bytes(name: str, vertices: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray, png: bytes,
-              normal_png: bytes = b"") -> bytes:
-    """Mesh, smooth normals, texture coordinates, the base colour `png` and, if there is one, the tangent space normal
+def glb_bytes(name: str, vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray,
+              png: bytes, normal_png: bytes = b"") -> bytes:
+    """Mesh, normals (V, 3), texture coordinates, the base colour `png` and, if there is one, the tangent space normal
     map `normal_png` (OpenGL) in one file, Y up."""
     source, uvs, index = _split_at_seams(faces, corner_uvs)
-    normals = smooth_normals(vertices, faces)
     parts = [_y_up(vertices)[source].astype("<f4"), _y_up(normals)[source].astype("<f4"),
              np.stack([uvs[:, 0], 1 - uvs[:, 1]], -1).astype("<f4"), index.astype("<u4")]
     views, data = [], b""

@@ -11,6 +11,7 @@ import numpy as np
 from ...bridge.errors import BadOutput
 from ...bridge.events import Result
 from ...bridge.filenames import file_name, result_folder_name
+from ...bridge.surface import ROUGHNESS
 from .file_formats import glb_bytes, ply_bytes, smooth_normals, stl_bytes
 from .results import Placement, prepare_result
 
@@ -30,11 +31,12 @@ def write_result(folder: Path, result: Result) -> Path:
     name = file_name(info.label or info.method)
     place = folder / result_folder_name(info.label or info.method, info.job)
     prepared = prepare_result(result, Placement(name))
-    vertices = prepared.vertices - prepared.world_from_views[:3, 3]   # where the engine has them
-    files: dict[str, bytes] = {f"{name}.obj": obj_text(name, vertices, prepared.faces, prepared.corner_uvs),
+    vertices = prepared.views_vertices
+    normals = smooth_normals(vertices, prepared.faces)
+    files: dict[str, bytes] = {f"{name}.obj": _obj_text(name, vertices, normals, prepared.faces, prepared.corner_uvs),
                                f"{name}.png": prepared.base_color_png,
-                               f"{name}.glb": glb_bytes(name, vertices, prepared.faces, prepared.corner_uvs,
-                                                        prepared.base_color_png,
+                               f"{name}.glb": glb_bytes(name, vertices, normals, prepared.faces,
+                                                        prepared.corner_uvs, prepared.base_color_png,
                                                         bytes(result.data.get("normal_map", b""))),
                                f"{name}.stl": stl_bytes(vertices, prepared.faces),
                                f"{name}.ply": ply_bytes(vertices, prepared.faces, prepared.corner_uvs)}
@@ -50,13 +52,14 @@ def write_result(folder: Path, result: Result) -> Path:
     return place
 
 
-def obj_text(name: str, vertices: np.ndarray, faces: np.ndarray, corner_uvs: np.ndarray) -> bytes:
-    """Wavefront OBJ. vertices: (V, 3), Z up. faces: (F, 3). corner_uvs: (F, 3, 2), origin at the bottom left."""
+def _obj_text(name: str, vertices: np.ndarray, normals: np.ndarray, faces: np.ndarray,
+              corner_uvs: np.ndarray) -> bytes:
+    """Wavefront OBJ; arrays as in file_formats.py."""
     out = io.BytesIO()
     out.write(f"mtllib {name}.mtl\no {name}\n".encode())
     np.savetxt(out, vertices[:, [0, 2, 1]] * [1.0, 1.0, -1.0], fmt="v %.7g %.7g %.7g")
     np.savetxt(out, corner_uvs.reshape(-1, 2), fmt="vt %.7g %.7g")
-    np.savetxt(out, smooth_normals(vertices, faces)[:, [0, 2, 1]] * [1.0, 1.0, -1.0], fmt="vn %.5f %.5f %.5f")
+    np.savetxt(out, normals[:, [0, 2, 1]] * [1.0, 1.0, -1.0], fmt="vn %.5f %.5f %.5f")
     out.write(f"usemtl {name}\ns 1\n".encode())
     corners = np.arange(1, 3 * len(faces) + 1).reshape(-1, 3)
     np.savetxt(out, np.stack([faces + 1, corners, faces + 1], -1).reshape(-1, 9), fmt="f %d/%d/%d %d/%d/%d %d/%d/%d")
@@ -64,7 +67,7 @@ def obj_text(name: str, vertices: np.ndarray, faces: np.ndarray, corner_uvs: np.
 
 
 def _mtl_text(name: str, has_normal_map: bool) -> bytes:
-    lines = [f"newmtl {name}", "Kd 1 1 1", "Ks 0 0 0", "illum 1", f"map_Kd {name}.png"]
+    lines = [f"newmtl {name}", "Kd 1 1 1", "Ks 0 0 0", f"Pr {ROUGHNESS}", "Pm 0", "illum 1", f"map_Kd {name}.png"]
     return "\n".join([*lines, *(["norm normal_map.png"] if has_normal_map else []), ""]).encode()
 
 

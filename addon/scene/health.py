@@ -9,6 +9,8 @@ import bmesh
 import numpy as np
 from mathutils.bvhtree import BVHTree
 
+from .meshes import positions_of, triangles_of
+
 if TYPE_CHECKING:
     from bmesh.types import BMesh
     from bpy.types import Mesh
@@ -42,7 +44,7 @@ class MeshHealth:
 
 def mesh_health(mesh: Mesh) -> MeshHealth:
     """Look at `mesh` as it is stored (no modifiers)."""
-    points, triangles = _triangles(mesh)
+    points, triangles = positions_of(mesh).astype(np.float64), triangles_of(mesh)
     if not len(triangles):
         return MeshHealth(0, 0, 0, len(mesh.edges), 0, 0, 0)
     corners = np.empty(len(mesh.loops), np.int32)
@@ -135,15 +137,6 @@ def mesh_extent(work: BMesh) -> tuple[float, float, float]:
     places = np.array([vertex.co for vertex in work.verts])
     x, y, z = np.ptp(places, axis=0).tolist()
     return x, y, z
-
-
-def _triangles(mesh: Mesh) -> tuple[np.ndarray, np.ndarray]:
-    mesh.calc_loop_triangles()
-    points = np.empty(3 * len(mesh.vertices), np.float32)
-    mesh.vertices.foreach_get("co", points)
-    triangles = np.empty(3 * len(mesh.loop_triangles), np.int32)
-    mesh.loop_triangles.foreach_get("vertices", triangles)
-    return points.reshape(-1, 3).astype(np.float64), triangles.reshape(-1, 3)
 
 
 def _components(triangles: np.ndarray, count: int) -> int:

@@ -7,6 +7,7 @@ faces are written in one go when their edges have been found, on a thread. Main 
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import bpy
@@ -15,10 +16,13 @@ import numpy as np
 from ...bridge.errors import BridgeError, Conflict
 from ...bridge.messages import Preview
 from ..background import BackgroundCall
+from .busy import busy_words
 from .live_arrays import LiveFrame, Topology, find_topology, linear_colours, place_of, read_frame
 from .live_marks import COLLECTION_KEY, COLOUR_NAME, dress, drop_unused_materials, live_collection, undress
+from .originals import JOB_KEY, METHOD_KEY
 from .results import Placement, slipcast_collection
 from .scenes import scene_of
+from .standing import standing
 from .undo import push_undo
 
 if TYPE_CHECKING:
@@ -31,6 +35,18 @@ log = logging.getLogger(__name__)
 LIVE_KEY = "slipcast_live"              # of the object: the job it follows
 _TOPOLOGY_KEY = "slipcast_topology"     # of the mesh: which faces it has; goes back with an undo, as the faces do
 WORK_IN_PROGRESS = "work in progress"
+
+
+@dataclass(frozen=True)
+class _End:
+    """A job that is over. name: what its object was last called. good: the state of it that is to stay."""
+
+    job: str
+    method: str
+    placement: Placement
+    scene_name: str
+    name: str
+    good: tuple[LiveFrame, Topology] | None
 
 
 class LiveMesh:
@@ -47,6 +63,7 @@ class LiveMesh:
         self._matrix = np.eye(4)                            # where we put the object; elsewhere: a person moved it
         self._undone = False                                # an undo may have taken the object away
         self._ended: set[str] = set()
+        self._ends: list[_End] = []                         # still to be carried out
         self.visible = True
         self.deleted = False                                # by a person: it is not made again unless asked for
 
@@ -54,6 +71,11 @@ class LiveMesh:
     def job(self) -> str:
         """The job that is followed, "" when there is none."""
         return self._job
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is an end that could not be carried out yet: pump."""
+        return bool(self._ends)
 
     @property
     def has_mesh(self) -> bool:
@@ -86,10 +108,16 @@ class LiveMesh:
         except BridgeError as error:
             log.info("a preview is left out: %s", error)
 
-    def pump(self) -> None:
-        """Show what has come, when Blender may be written to. Cheap when there is nothing new."""
+    def pump(self) -> str:
+        """Show what has come, when Blender may be written to. Cheap when there is nothing new. Returns the name of what
+        an end that had to wait has left by now, else ""."""
+        name = self._carry_out_ends() if self._ends else ""
+        self._follow()
+        return name
+
+    def _follow(self) -> None:
         frame = self._frame
-        if frame is None or not self._job or self.deleted or not self.visible or _is_rendering():
+        if frame is None or not self._job or self.deleted or not self.visible or busy_words():
             return
         thing = self._find()
         if thing is None and self._name and not self._undone:
@@ -106,23 +134,34 @@ class LiveMesh:
 
     def end(self, keep: bool = False) -> str:
         """The job has ended: take the object away. keep: leave its last good state as an object; its name, "" if there
-        is none.
+        is none, or Blender may not be written to: pump does all of it then.
 
         Pushes an undo step when it leaves something.
         """
         if not self._job:
             return ""
-        good = self._good() if keep else None
-        name = self._keep(*good).name if good is not None else ""
-        thing = self._find()
-        if thing is not None:
-            _remove(thing)
-        for other in [other for other in bpy.data.objects if other.get(LIVE_KEY) == self._job]:
-            undress(other)                                  # a copy that a person has made
-            del other[LIVE_KEY]
+        self._ends.append(self._as_end(self._good() if keep else None))
         self._ended.add(self._job)
         self._job = self._name = ""
         self._frame = self._shown = self._finding = self._topology = None
+        return self._carry_out_ends()
+
+    def _as_end(self, good: tuple[LiveFrame, Topology] | None) -> _End:
+        return _End(self._job, self._method, self._placement, self._scene_name, self._name, good)
+
+    def _carry_out_ends(self) -> str:
+        if busy_words():
+            return ""
+        name = ""
+        ends, self._ends = self._ends, []
+        for end in ends:
+            name = _keep(end).name if end.good is not None else name
+            thing = _find(end.job, end.name)
+            if thing is not None:
+                _remove(thing)
+            for other in [other for other in bpy.data.objects if other.get(LIVE_KEY) == end.job]:
+                undress(other)                              # a copy that a person has made
+                del other[LIVE_KEY]
         if name:
             push_undo(f"Slipcast Keep {name}")
         return name
@@ -135,7 +174,7 @@ class LiveMesh:
         good = self._good()
         if good is None:
             raise Conflict("There is no mesh to keep yet.", "Wait until the live mesh appears.")
-        return self._keep(*good)
+        return _keep(self._as_end(good))
 
     def _good(self) -> tuple[LiveFrame, Topology] | None:
         for frame in (self._frame, self._shown):
@@ -148,20 +187,6 @@ class LiveMesh:
             except BridgeError as error:
                 log.info("a preview is left out: %s", error)
         return None
-
-    def _keep(self, frame: LiveFrame, topology: Topology) -> Object:
-        matrix = self._place(frame)
-        base = tuple(float(value) for value in place_base(frame.positions, matrix))
-        mesh = bpy.data.meshes.new(f"{self._placement.name} {frame.stage}")
-        local = frame.positions @ matrix[:3, :3].T + (matrix[:3, 3] - base)
-        _write_topology(mesh, topology)
-        _write_positions(mesh, frame, np.ascontiguousarray(local, np.float32))
-        made = bpy.data.objects.new(mesh.name, mesh)
-        made.location = base
-        undress(made, frame.colours is not None)
-        made["slipcast_job"], made["slipcast_method"], made["slipcast_stage"] = self._job, self._method, frame.stage
-        slipcast_collection(bpy.data, self._scene()).objects.link(made)
-        return made
 
     # --- what people do ---------------------------------------------------------------------------------------------
     def show(self, visible: bool) -> None:
@@ -198,12 +223,7 @@ class LiveMesh:
 
     # --- how --------------------------------------------------------------------------------------------------------
     def _find(self) -> Object | None:
-        if not self._job:
-            return None
-        thing = bpy.data.objects.get(self._name) if self._name else None
-        if thing is None or thing.get(LIVE_KEY) != self._job:
-            thing = next((other for other in bpy.data.objects if other.get(LIVE_KEY) == self._job
-                          and other.library is None and other.type == "MESH"), None) if self._name else None
+        thing = _find(self._job, self._name)
         if thing is not None:
             self._name = thing.name
         return thing
@@ -238,10 +258,6 @@ class LiveMesh:
             return False
         return self._topology.key == frame.key
 
-    def _place(self, frame: LiveFrame) -> np.ndarray:
-        base = None if self._placement.in_place else self._placement.base
-        return place_of(frame.positions, base, self._placement.target_size)
-
     def _write(self, thing: Object, frame: LiveFrame) -> None:
         mesh: Mesh = thing.data  # type: ignore[assignment]
         assert self._topology is not None
@@ -251,25 +267,45 @@ class LiveMesh:
             dress(thing, frame.colours is not None)
         _write_positions(mesh, frame, frame.positions)
         if np.allclose(np.array(thing.matrix_basis), self._matrix, atol=1e-5):   # nobody has moved it
-            wanted = self._place(frame)
+            wanted = _place(frame, self._placement)
             if not np.allclose(wanted, self._matrix, atol=1e-7):    # it costs a look at the whole scene
                 thing.matrix_basis = wanted.T.tolist()   # Blender takes columns
                 self._matrix = np.array(thing.matrix_basis)
-        if thing.hide_viewport == self.visible:
-            thing.hide_viewport = not self.visible
+        if thing.hide_viewport:         # an undo to when it was hidden
+            thing.hide_viewport = False
         self._shown = frame
 
 
-def place_base(positions: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(3,) float64: the middle of the bottom, in the scene."""
-    low, high = positions.min(0).astype(np.float64), positions.max(0)
-    bottom = (low + high) / 2
-    bottom[2] = low[2]
-    return matrix[:3, :3] @ bottom + matrix[:3, 3]
+def _find(job: str, name: str) -> Object | None:
+    """The live mesh of `job`, last called `name` ("": there is none yet)."""
+    if not job or not name:
+        return None
+    thing = bpy.data.objects.get(name)
+    if thing is not None and thing.get(LIVE_KEY) == job:
+        return thing
+    return next((other for other in bpy.data.objects if other.get(LIVE_KEY) == job
+                 and other.library is None and other.type == "MESH"), None)
 
 
-def _is_rendering() -> bool:
-    return bpy.app.is_job_running("RENDER") or bpy.app.is_job_running("OBJECT_BAKE")
+def _keep(end: _End) -> Object:
+    assert end.good is not None
+    frame, topology = end.good
+    matrix = _place(frame, end.placement)
+    base = tuple((matrix[:3, :3] @ standing(frame.positions)[0] + matrix[:3, 3]).tolist())
+    mesh = bpy.data.meshes.new(f"{end.placement.name} {frame.stage}")
+    local = frame.positions @ matrix[:3, :3].T + (matrix[:3, 3] - base)
+    _write_topology(mesh, topology)
+    _write_positions(mesh, frame, np.ascontiguousarray(local, np.float32))
+    made = bpy.data.objects.new(mesh.name, mesh)
+    made.location = base
+    undress(made, frame.colours is not None)
+    made[JOB_KEY], made[METHOD_KEY], made["slipcast_stage"] = end.job, end.method, frame.stage
+    slipcast_collection(bpy.data, scene_of(end.job, end.scene_name)).objects.link(made)
+    return made
+
+
+def _place(frame: LiveFrame, placement: Placement) -> np.ndarray:
+    return place_of(frame.positions, None if placement.in_place else placement.base, placement.target_size)
 
 
 def _write_topology(mesh: Mesh, topology: Topology) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ...bridge.errors import BadMesh
 from ...bridge.messages import Preview
+from .standing import standing
 
 SRGB_STEPS = 256
 
@@ -87,12 +88,8 @@ def place_of(positions: np.ndarray, base: tuple[float, float, float] | None, tar
     matrix = np.eye(4)
     if base is None:
         return matrix
-    low = np.array([column.min() for column in positions.T], dtype=np.float64)
-    high = np.array([column.max() for column in positions.T], dtype=np.float64)
-    longest = float((high - low).max())
-    scale = target_size / longest if target_size > 0 and longest > 0 else 1.0
-    bottom = (low + high) / 2
-    bottom[2] = low[2]
+    bottom, scale = standing(positions, target_size)
+    scale = scale or 1.0
     matrix[:3, :3] *= scale
     matrix[:3, 3] = np.asarray(base) - scale * bottom
     return matrix

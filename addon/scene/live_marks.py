@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import bpy
 
+from .materials import node_tree_of
+
 if TYPE_CHECKING:
     from bpy.types import Collection, Material, Object, Scene
 
@@ -63,10 +65,7 @@ def _use_material(thing: Object, name: str) -> None:
 
 def _make_material(name: str) -> Material:
     made = bpy.data.materials.new(name)
-    if not made.node_tree:   # before Blender 5.0 a new material has no nodes until asked
-        made.use_nodes = True
-    tree = made.node_tree
-    assert tree is not None
+    tree = node_tree_of(made)
     shader = next(node for node in tree.nodes if node.type == "BSDF_PRINCIPLED")
     if name == COLOUR_MATERIAL:
         colours = tree.nodes.new("ShaderNodeVertexColor")

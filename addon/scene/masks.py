@@ -20,7 +20,8 @@ import bpy
 import numpy as np
 
 from ...bridge.errors import BadImage, BadMasks, BadOutput
-from ...bridge.folders import painted_label
+from ...bridge.folders import TRANSFORMS_LABEL, painted_label
+from .images import PNG_SIGNATURE
 
 if TYPE_CHECKING:
     from bpy.types import Image
@@ -174,8 +175,8 @@ def grey_of_file(path: Path) -> np.ndarray:
 
 def mask_file(view: str, files: Mapping[str, Path]) -> Path | None:
     """The artist's own mask file of a view, as the engine finds it."""
-    if "transforms.json" in files:
-        frames: list[dict[str, Any]] = json.loads(files["transforms.json"].read_text(encoding="utf-8-sig"))["frames"]
+    if TRANSFORMS_LABEL in files:
+        frames: list[dict[str, Any]] = json.loads(files[TRANSFORMS_LABEL].read_text(encoding="utf-8-sig"))["frames"]
         return next((files[frame["mask_path"]] for frame in frames
                      if frame.get("file_path") == view and frame.get("mask_path") in files), None)
     name = view.removeprefix("images/")
@@ -254,5 +255,5 @@ def grey_png(values: np.ndarray) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
     rows = np.concatenate([np.zeros((height, 1), np.uint8), grey], axis=1).tobytes()
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return (PNG_SIGNATURE + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
             + chunk(b"IDAT", zlib.compress(rows, 6)) + chunk(b"IEND", b""))

@@ -7,47 +7,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...bridge.errors import BadMesh
+from .meshes import corner_uvs_of, positions_of, triangles_of
 from .originals import views_from_local
+from .solid import seen_mesh
 
 if TYPE_CHECKING:
-    from bpy.types import Context, Mesh, Object
+    from bpy.types import Object
 
 MESH_LABEL = "mesh.npz"
 
 
-def mesh_npz(thing: Object, context: Context) -> bytes:
+def mesh_npz(thing: Object) -> bytes:
     """vertices (V, 3) float32 in the world of the views it came from (else Blender's), faces (F, 3) int32, corner_uvs
     (F, 3, 2) float32 where it has UVs, origin (3,) of the object. Raises BadMesh without faces."""
-    seen = thing.evaluated_get(context.evaluated_depsgraph_get())
-    mesh = seen.to_mesh()
-    try:
-        arrays = _arrays(mesh)
-    finally:
-        seen.to_mesh_clear()
-    if not len(arrays["faces"]):
+    with seen_mesh(thing) as (mesh, matrix_world):
+        points, faces, uvs = positions_of(mesh).astype(np.float64), triangles_of(mesh), corner_uvs_of(mesh)
+    if not len(faces):
         raise BadMesh(f"{thing.name} has no faces.")
-    matrix = views_from_local(thing)
-    arrays["vertices"] = (arrays["vertices"] @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
-    arrays["origin"] = matrix[:3, 3]
-    if np.linalg.det(matrix[:3, :3]) < 0:      # mirrored by its scale: the outside must stay outside
-        arrays["faces"] = arrays["faces"][:, ::-1]
-        if "corner_uvs" in arrays:
-            arrays["corner_uvs"] = arrays["corner_uvs"][:, ::-1]
+    matrix = views_from_local(thing, matrix_world)
+    step = -1 if np.linalg.det(matrix[:3, :3]) < 0 else 1       # mirrored by its scale: the outside must stay outside
+    arrays = {"vertices": (points @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32), "faces": faces[:, ::step],
+              "origin": matrix[:3, 3]}
+    if uvs is not None:
+        arrays["corner_uvs"] = uvs[:, ::step]
     held = io.BytesIO()
     np.savez(held, **{name: np.ascontiguousarray(values) for name, values in arrays.items()})
     return held.getvalue()
-
-
-def _arrays(mesh: Mesh) -> dict[str, np.ndarray]:
-    mesh.calc_loop_triangles()
-    points = np.empty(3 * len(mesh.vertices), np.float32)
-    mesh.vertices.foreach_get("co", points)
-    faces, loops = (np.empty(3 * len(mesh.loop_triangles), np.int32) for _ in range(2))
-    mesh.loop_triangles.foreach_get("vertices", faces)
-    mesh.loop_triangles.foreach_get("loops", loops)
-    found = {"vertices": points.reshape(-1, 3).astype(np.float64), "faces": faces.reshape(-1, 3)}
-    if mesh.uv_layers.active is not None:
-        uvs = np.empty(2 * len(mesh.loops), np.float32)
-        mesh.uv_layers.active.uv.foreach_get("vector", uvs)
-        found["corner_uvs"] = uvs.reshape(-1, 2)[loops].reshape(-1, 3, 2)
-    return found

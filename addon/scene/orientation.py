@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .images import PNG_SIGNATURE
+
 UPRIGHT = 1
 ORIENTATION_TAG = 274
 HEAD_BYTES = 256 * 1024     # cameras write it at the beginning
@@ -47,7 +49,7 @@ def _tiff_start(data: bytes) -> int | None:
     if data[:2] == b"\xff\xd8":
         found = data.find(b"Exif\0\0")
         return None if found < 0 else found + 6
-    if data[:8] == b"\x89PNG\r\n\x1a\n":
+    if data.startswith(PNG_SIGNATURE):
         found = data.find(b"eXIf")
         return None if found < 0 else found + 4
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":

@@ -8,15 +8,17 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import bpy
+import numpy as np
 
 from ...bridge.errors import BadCameras, BadImage
 from .cameras import PIXEL_ASPECT_KEY, RENDER_SIZE_KEY, PinholeCamera, pinhole_from_blender
+from .images import PNG_SIGNATURE
 from .targets import check_folder, write_views
 
 if TYPE_CHECKING:
     from bpy.types import CameraBackgroundImage, Image, Object, Scene
 
-SIGNATURES = ((b"\x89PNG\r\n\x1a\n", ".png"), (b"\xff\xd8\xff", ".jpg"), (b"v/1\x01", ".exr"))
+SIGNATURES = ((PNG_SIGNATURE, ".png"), (b"\xff\xd8\xff", ".jpg"), (b"v/1\x01", ".exr"))
 HOW = "In the camera's properties, under Background Images, add the photo that this camera took."
 
 
@@ -117,8 +119,16 @@ def _content(image: Image) -> bytes:
 
 
 def _as_png(image: Image) -> bytes:
-    copy = image.copy()
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise BadImage(f"The photo {image.name} cannot be read.", "Check that its file is there.")
+    flat = np.empty(4 * width * height, np.float32)
+    image.pixels.foreach_get(flat)  # type: ignore[attr-defined]
+    # image.copy() would be the picture as it is in its file, without what was painted since
+    copy = bpy.data.images.new(image.name, width, height, alpha=True, float_buffer=image.is_float)
     try:
+        copy.colorspace_settings.name, copy.alpha_mode = image.colorspace_settings.name, image.alpha_mode
+        copy.pixels.foreach_set(flat)  # type: ignore[attr-defined]
         with tempfile.TemporaryDirectory(prefix="slipcast_") as place:
             path = Path(place) / "picture.png"
             copy.file_format, copy.filepath_raw = "PNG", str(path)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from mathutils import Matrix
 
-from ...bridge.errors import BadCameras, BadFrame
+from ...bridge.errors import BadCameras
 from .cameras import (
     PIXEL_ASPECT_KEY,
     RENDER_SIZE_KEY,
@@ -22,8 +22,7 @@ from .cameras import (
     render_size_px,
     use_render_size,
 )
-from .refine_source import SPACE_KEY
-from .results import CAMERAS_KEY
+from .originals import CAMERAS_KEY, SPACE_KEY
 
 if TYPE_CHECKING:
     from bpy.types import Object, Scene
@@ -49,7 +48,7 @@ def view_cameras(thing: Object) -> tuple[PinholeCamera, ...]:
         return ()
     try:
         return tuple(camera_from_mapping(each) for each in json.loads(kept))
-    except (ValueError, TypeError, AttributeError, BadFrame) as error:
+    except (ValueError, TypeError) as error:
         raise BadCameras(f"The cameras kept with {thing.name} cannot be read ({error}).", "Make the result again.") \
             from error
 
@@ -86,13 +85,14 @@ def place_by_camera(thing: Object, camera: Object, scene: Scene, view_name: str 
     if not cameras:
         raise BadCameras(f"{thing.name} does not know its cameras.", "Select a result of Slipcast.")
     view = choose_view(cameras, camera, view_name)
-    if match_lens:
-        _take_lens(camera, view, scene)
     ours = pinhole_from_blender(camera, scene.render)
     camera_from_local = np.linalg.inv(view.world_from_camera) @ np.array(thing[SPACE_KEY]).reshape(4, 4)
     middle = (camera_from_local @ np.append(_middle(thing), 1.0))[:3]
     if middle[2] <= 0:
         raise BadCameras(f"{thing.name} lies behind the camera of view {view.name}.", "Choose another view.")
+    if match_lens:      # only now: what is refused changes nothing
+        _take_lens(camera, view, scene)
+        ours = pinhole_from_blender(camera, scene.render)
     shift, exact = _across_lenses(middle, view, ours)
     moved = np.eye(4)
     moved[:3, 3] = shift

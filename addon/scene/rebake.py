@@ -13,14 +13,15 @@ import bpy
 import numpy as np
 
 from ...bridge.errors import BadMesh, BadSettings
-from .baked_material import LABELS, baked_material
 from .cage import cage_distance, place_points
 from .dressing import wear
 from .fill import fill_from_around
-from .originals import ORIGINAL_KEY, carry_origin, kept_original
+from .materials import LABELS, groups_of, node_tree_of, textured_material
+from .originals import carry_origin, kept_original
 from .scratch import scratch_data
+from .solid import linked, mesh_in_stage
 from .unlit import make_unlit
-from .unwrapping import context_of, give_uvs, has_uvs, unwrap, uv_area, uv_values
+from .unwrapping import NewUvs, context_of, give_uvs, has_uvs, unwrap, uv_area
 
 if TYPE_CHECKING:
     from bpy.types import Context, Image, Mesh, Object, Scene
@@ -90,7 +91,7 @@ def rebake(thing: Object, sources: Sequence[Object], context: Context, settings:
     from the engine with.
 
     `thing` keeps its mesh; it gets UVs where it has none, and a new material with new images in all its slots. What
-    it wore before stays in the file (originals.py). Closing the iterator early, or an error, changes nothing.
+    it wore before is kept with it (originals.py). Closing the iterator early, or an error, changes nothing.
     Raises BadMesh, BadSettings.
     """
     _check(thing, sources, context, settings)
@@ -101,7 +102,8 @@ def rebake(thing: Object, sources: Sequence[Object], context: Context, settings:
         low, new_uvs = _low_copy(thing, stage, settings)
         highs = [_high_copy(source, stage) for source in sources] or [_original_copy(thing, stage)]
         distance = settings.distance or cage_distance(low, highs, stage)
-        stage.world = _world_with_reach(low)
+        if settings.occlusion:
+            stage.world = _world_with_reach(low)
         baker = _Baker(stage, low, highs, settings, distance)
         covered = baker.coverage()
         made: dict[str, Image] = {}
@@ -110,16 +112,16 @@ def rebake(thing: Object, sources: Sequence[Object], context: Context, settings:
             yield RebakeStep(number + 1, len(wanted) + 1, _STEP_WORDS[name])
             made[name], lost = baker.bake(name, f"{thing.name} {LABELS[name]}", covered)
             missed = max(missed, lost)
-        uv_name = new_uvs.name if new_uvs is not None else thing.data.uv_layers.active.name  # type: ignore[union-attr]
-        material = baked_material(f"{thing.name} Baked", uv_name, *map(made.get, ("color", "normal", "occlusion")))
+        uv_name = (new_uvs or thing.data.uv_layers.active).name  # type: ignore[union-attr]
+        material = textured_material(bpy.data, f"{thing.name} Baked",
+                                     *map(made.get, ("color", "normal", "occlusion")), uv_map=uv_name)
         outcome = RebakeOutcome(material, made, distance, new_uvs is not None, missed,
                                 _overlap(low.data, covered))  # type: ignore[arg-type]
-        if new_uvs is not None:
-            give_uvs(thing.data, new_uvs)  # type: ignore[arg-type]
-        wear(thing, material)
-        carry_origin(thing, sources)
-        groups = {node.node_tree for node in material.node_tree.nodes if node.type == "GROUP"}  # type: ignore
-        kept.extend([material, *made.values(), *groups])
+        kept.extend([material, *made.values(), *groups_of(material)])
+    if new_uvs is not None:
+        give_uvs(thing, new_uvs)
+    wear(thing, material)
+    carry_origin(thing, sources)
     yield RebakeStep(len(wanted) + 1, len(wanted) + 1, "Done", outcome)
 
 
@@ -164,20 +166,21 @@ def _world_with_reach(low: Object) -> bpy.types.World:
     return world
 
 
-def _low_copy(thing: Object, stage: Scene, settings: RebakeSettings) -> tuple[Object, bpy.types.MeshUVLoopLayer | None]:
-    """What `thing` looks like with its modifiers, in its own place; and the UV layer made for it (of a copy of its
-    mesh), or None where it has UVs."""
-    copy = _linked(thing.copy(), stage)
+def _low_copy(thing: Object, stage: Scene, settings: RebakeSettings) -> tuple[Object, NewUvs | None]:
+    """What `thing` looks like with its modifiers, in its own place; and the UVs made for its mesh, or None where it has
+    some."""
+    copy = linked(thing.copy(), stage)
     copy.data = thing.data.copy()  # type: ignore[union-attr]
     new_uvs = None
     if not has_uvs(copy.data):  # type: ignore[arg-type]
-        unwrap(copy, stage, 2 * settings.padding_px / settings.texture_px)
-        new_uvs = copy.data.uv_layers.active  # type: ignore[union-attr]
-    made = _solid(copy, stage)
+        new_uvs = unwrap(copy, stage, 2 * settings.padding_px / settings.texture_px)
+    made = mesh_in_stage(copy, stage)
+    if not made.polygons:
+        raise BadMesh(f"The modifiers of {thing.name} leave no faces to bake onto.", "Switch those off that take all.")
     if made.uv_layers.active is None:
         raise BadMesh(f"The modifiers of {thing.name} drop its UVs.", "Apply them, or switch them off.")
     made.materials.clear()
-    low = _linked(bpy.data.objects.new(NAME, made), stage)
+    low = linked(bpy.data.objects.new(NAME, made), stage)
     low.matrix_world = copy.matrix_world.copy()
     stage.collection.objects.unlink(copy)
     return low, new_uvs
@@ -185,11 +188,11 @@ def _low_copy(thing: Object, stage: Scene, settings: RebakeSettings) -> tuple[Ob
 
 def _high_copy(source: Object, stage: Scene) -> Object:
     """What `source` looks like with its modifiers, in its own place: its textures may lie in its own space."""
-    copy = _linked(source.copy(), stage)
-    made = _solid(copy, stage)
+    copy = linked(source.copy(), stage)
+    made = mesh_in_stage(copy, stage)
     if not made.polygons:
         raise BadMesh(f"{source.name} has no faces to bake from.")
-    high = _linked(bpy.data.objects.new(NAME, made), stage)
+    high = linked(bpy.data.objects.new(NAME, made), stage)
     high.matrix_world = copy.matrix_world.copy()
     stage.collection.objects.unlink(copy)
     return high
@@ -198,25 +201,9 @@ def _high_copy(source: Object, stage: Scene) -> Object:
 def _original_copy(thing: Object, stage: Scene) -> Object:
     original = kept_original(thing)
     assert original is not None
-    high = _linked(bpy.data.objects.new(NAME, original.copy()), stage)
+    high = linked(bpy.data.objects.new(NAME, original.copy()), stage)
     high.matrix_world = thing.matrix_world.copy()
     return high
-
-
-def _linked(thing: Object, stage: Scene) -> Object:
-    thing.hide_viewport = thing.hide_render = False
-    if ORIGINAL_KEY in thing:
-        del thing[ORIGINAL_KEY]
-    stage.collection.objects.link(thing)
-    stage.view_layers[0].update()
-    return thing
-
-
-def _solid(thing: Object, stage: Scene) -> Mesh:
-    layer = stage.view_layers[0]
-    layer.update()
-    graph = layer.depsgraph
-    return bpy.data.meshes.new_from_object(thing.evaluated_get(graph), preserve_all_data_layers=True, depsgraph=graph)
 
 
 # --- baking ---------------------------------------------------------------------------------------------------------
@@ -232,10 +219,9 @@ class _Baker:
         self._extrusion = distance / float(scales.min())
         self._reach = distance * (1 + float(scales.max() / scales.min()))
         material = bpy.data.materials.new(NAME)
-        if not material.node_tree:
-            material.use_nodes = True
-        self._node: Any = material.node_tree.nodes.new("ShaderNodeTexImage")  # type: ignore[union-attr]
-        material.node_tree.nodes.active = self._node  # type: ignore[union-attr]
+        tree = node_tree_of(material)
+        self._node: Any = tree.nodes.new("ShaderNodeTexImage")
+        tree.nodes.active = self._node
         low.data.materials.append(material)  # type: ignore[union-attr]
         layer = stage.view_layers[0]
         layer.update()
@@ -293,8 +279,7 @@ class _Baker:
 
 def _overlap(mesh: Mesh, covered: np.ndarray) -> float:
     """covered: (H, W) bool texels."""
-    uvs = uv_values(mesh)
-    area = 0.0 if uvs is None else uv_area(uvs, mesh)
+    area = uv_area(mesh)
     return max(0.0, 1 - float(covered.mean()) / area) if area > 0 else 0.0
 
 

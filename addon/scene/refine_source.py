@@ -2,18 +2,19 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ...bridge.errors import BadMesh, BadSettings
+from .meshes import corner_uvs_of, positions_of, triangles_of
+from .originals import views_from_local
+from .solid import seen_mesh
 
 if TYPE_CHECKING:
-    from bpy.types import Depsgraph, Mesh, Object
+    from bpy.types import Mesh, Object
 
-MESH_LABEL = "mesh.npz"
-SPACE_KEY = "slipcast_views_from_local"   # of a result: 16 numbers, its own space -> the world of its views
 SCULPT_MASK = ".sculpt_mask"
 MODIFIERS = ("APPLY", "KEEP")
 WEIGHTS = ("NONE", "GROUP", "MASK")
@@ -49,7 +50,6 @@ class RefineSource:
     outlines: np.ndarray
     base_outlines: np.ndarray
     object_uid: int
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def mirrored(self) -> bool:
@@ -67,25 +67,20 @@ def symmetry_of(mesh: Mesh) -> str:
     return next((axis for axis in "xyz" if getattr(mesh, f"use_mirror_{axis}")), "none")
 
 
-def read_source(thing: Object, depsgraph: Depsgraph, wishes: SourceWishes) -> tuple[RefineSource, bytes]:
+def read_source(thing: Object, wishes: SourceWishes) -> tuple[RefineSource, bytes]:
     """(what to keep until the result comes, content of mesh.npz).
 
     vertices, faces, corner_uvs (if it has UVs), weights (if wanted), origin and axes, as docs/conventions.md has them.
     Raises BadMesh (no faces, shape keys or modifiers that do not go with the wishes), BadSettings (no such weights).
     """
     base: Mesh = thing.data  # type: ignore[assignment]
-    seen = thing.evaluated_get(depsgraph)
-    mesh = seen.to_mesh(preserve_all_data_layers=True, depsgraph=depsgraph)
-    try:
-        positions, faces, uvs = triangles_of(mesh)
+    with seen_mesh(thing) as (mesh, matrix):
+        positions, faces, uvs = positions_of(mesh), triangles_of(mesh), corner_uvs_of(mesh)
         outlines, below = outlines_of(mesh), outlines_of(base)
         _check(thing, wishes, np.array_equal(outlines, below), len(faces))
         weights = _weights(thing, mesh, wishes)
-    finally:
-        seen.to_mesh_clear()
-    matrix = np.array(thing.matrix_world, dtype=np.float64)
-    if wishes.in_views and len(thing.get(SPACE_KEY, ())) == 16:
-        matrix = np.array(thing[SPACE_KEY], dtype=np.float64).reshape(4, 4)
+    if wishes.in_views:
+        matrix = views_from_local(thing, matrix)
     if abs(np.linalg.det(matrix[:3, :3])) < 1e-18:
         raise BadMesh(f"{thing.name} is scaled to nothing.", "Give it a scale other than 0.")
     world = (positions.astype(np.float64) @ matrix[:3, :3].T + matrix[:3, 3]).astype(np.float32)
@@ -100,22 +95,6 @@ def read_source(thing: Object, depsgraph: Depsgraph, wishes: SourceWishes) -> tu
     packed = io.BytesIO()
     np.savez(packed, **arrays)
     return source, packed.getvalue()
-
-
-def triangles_of(mesh: Mesh) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """((V, 3) float32 positions, (F, 3) int32 triangles, (F, 3, 2) float32 of the active UV map or None)."""
-    mesh.calc_loop_triangles()
-    positions = np.empty(3 * len(mesh.vertices), np.float32)
-    mesh.attributes["position"].data.foreach_get("vector", positions)  # type: ignore[attr-defined]
-    faces, loops = (np.empty(3 * len(mesh.loop_triangles), np.int32) for _ in range(2))
-    mesh.loop_triangles.foreach_get("vertices", faces)
-    mesh.loop_triangles.foreach_get("loops", loops)
-    uvs = None
-    if mesh.uv_layers.active is not None:
-        values = np.empty(2 * len(mesh.loops), np.float32)
-        mesh.uv_layers.active.uv.foreach_get("vector", values)
-        uvs = values.reshape(-1, 2)[loops].reshape(-1, 3, 2)
-    return positions.reshape(-1, 3), faces.reshape(-1, 3), uvs
 
 
 def active_modifiers(thing: Object) -> list[str]:

@@ -1,7 +1,6 @@
 """A refined mesh back onto the object it came from: positions alone, or a new mesh; what it was stays with it."""
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING
 
 import bpy
@@ -10,20 +9,28 @@ import numpy as np
 from ...bridge.errors import BadMesh
 from .images import pack_png
 from .materials import textured_material
-from .meshes import build_mesh
-from .refine_source import SPACE_KEY, RefineSource, active_modifiers, outlines_of
-from .results import PreparedResult, all_or_nothing
+from .meshes import build_mesh, own_mesh
+from .originals import (
+    BEFORE_KEY,
+    BEFORE_SHOWN_KEY,
+    CAMERAS_KEY,
+    ORIGINAL_KEY,
+    PICTURE_KEY,
+    SPACE_KEY,
+    TEXTURE_KEY,
+    VIEWS_KEY,
+    kept_materials,
+    other_mesh,
+    wear_other_materials,
+)
+from .refine_source import RefineSource, active_modifiers, outlines_of
+from .results import PreparedResult
 from .scenes import find_object
+from .scratch import all_or_nothing
+from .solid import applied_mesh
 
 if TYPE_CHECKING:
-    from bpy.types import Image, Mesh, Object
-
-log = logging.getLogger(__name__)
-
-BEFORE_KEY = "slipcast_before"         # of an object: the mesh it had before it was refined
-ORIGINAL_KEY = "slipcast_original"     # of a result: the mesh that came from the engine, before tweaks
-BEFORE_SHOWN_KEY = "slipcast_before_is_shown"
-TEXTURE_KEY = "slipcast_base_color"    # of an object: the image that was painted, whether a material uses it or not
+    from bpy.types import Image, Material, Mesh, Object
 
 
 def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object, tuple[str, ...]]:
@@ -32,7 +39,7 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
     All of it is done, or nothing. Raises BadMesh when the object is gone, or its mesh is not the one that was sent.
     """
     thing = _same_object(source)
-    if thing is None or prepared.views_vertices is None:
+    if thing is None:
         raise BadMesh(f"{source.object_name}, which was refined, is not there any more.")
     with all_or_nothing(bpy.data):
         before: Mesh = thing.data  # type: ignore[assignment]
@@ -40,13 +47,23 @@ def land_refined(source: RefineSource, prepared: PreparedResult) -> tuple[Object
             before, notes = _keep_topology(thing, source, prepared)
         else:
             notes = _take_new_mesh(thing, source, prepared)
-    for key, value in prepared.properties.items():
-        thing[key] = value
-    thing[SPACE_KEY] = source.world_from_local.ravel().tolist()
+    _note_job(thing, source, prepared)
     thing[BEFORE_KEY] = before
     if BEFORE_SHOWN_KEY in thing:
         del thing[BEFORE_SHOWN_KEY]
     return thing, notes
+
+
+def _note_job(thing: Object, source: RefineSource, prepared: PreparedResult) -> None:
+    """The folder or picture that it was made from stays noted, so the cameras and the space that belong to it do, too.
+    """
+    made_from = VIEWS_KEY in thing or PICTURE_KEY in thing
+    keeps_views = made_from and SPACE_KEY in thing and not source.wishes.in_views
+    for key, value in prepared.properties.items():
+        if not (keeps_views and key == CAMERAS_KEY):
+            thing[key] = value
+    if not keeps_views:
+        thing[SPACE_KEY] = source.world_from_local.ravel().tolist()
 
 
 def _same_object(source: RefineSource) -> Object | None:
@@ -63,11 +80,10 @@ def _same_object(source: RefineSource) -> Object | None:
 def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult) -> tuple[Mesh, tuple[str, ...]]:
     """(the mesh before, notes). Loops, UVs, groups, shape keys and slots stay as they are; positions move."""
     moved = prepared.views_vertices
-    assert moved is not None
     if not np.array_equal(prepared.faces, source.faces):
         raise BadMesh(f"The engine gave {thing.name} other faces than it had.")
     applies = source.wishes.modifiers == "APPLY" and bool(active_modifiers(thing))
-    mesh = _applied(thing) if applies else thing.data
+    mesh = applied_mesh(thing) if applies else thing.data
     assert isinstance(mesh, bpy.types.Mesh)
     if len(mesh.vertices) != len(moved) or not np.array_equal(outlines_of(mesh), source.outlines):
         raise BadMesh(f"{thing.name} was edited while it was refined: its faces are other ones now.")
@@ -78,11 +94,11 @@ def _keep_topology(thing: Object, source: RefineSource, prepared: PreparedResult
     if applies:
         _replace(thing, mesh)
         thing.modifiers.clear()
-    elif before.users > 1:            # other objects share it, and nobody asked for a change of theirs
-        mesh = thing.data = before.copy()
-    else:
+    elif own_mesh(thing) == before:
         before = before.copy()
         before.name = f"{mesh.name} Before"
+    else:
+        mesh = thing.data
     _shift(mesh, step)
     return before, _dress(thing, mesh, source, image)
 
@@ -95,11 +111,6 @@ def _replace(thing: Object, mesh: Mesh) -> None:
     if not before.users:
         before.name = f"{name} Before"
         mesh.name = name
-
-
-def _applied(thing: Object) -> Mesh:
-    graph = bpy.context.evaluated_depsgraph_get()
-    return bpy.data.meshes.new_from_object(thing.evaluated_get(graph), preserve_all_data_layers=True, depsgraph=graph)
 
 
 def _shift(mesh: Mesh, step: np.ndarray) -> None:
@@ -116,21 +127,20 @@ def _dress(thing: Object, mesh: Mesh, source: RefineSource, image: Image) -> tup
     thing[TEXTURE_KEY] = image
     if source.wishes.material == "NEW":
         mesh.materials.clear()
-        mesh.materials.append(textured_material(bpy.data.materials, thing.name, image))
+        mesh.materials.append(textured_material(bpy.data, thing.name, image))
         return ()
     return (f"The materials of {thing.name} are as they were; its new colours are in the image {image.name}.",)
 
 
 def _take_new_mesh(thing: Object, source: RefineSource, prepared: PreparedResult) -> tuple[str, ...]:
     """New faces, new UVs and one new material; the modifiers are gone, or stay but are switched off."""
-    assert prepared.views_vertices is not None
     inverse = np.linalg.inv(source.world_from_local)
     local = prepared.views_vertices.astype(np.float64) @ inverse[:3, :3].T + inverse[:3, 3]
     step = -1 if source.mirrored else 1
     mesh = build_mesh(bpy.data.meshes, thing.name, local.astype(np.float32), prepared.faces[:, ::step],
                       prepared.corner_uvs[:, ::step])
     image = pack_png(bpy.data.images, f"{thing.name} Base Color", prepared.base_color_png)
-    mesh.materials.append(textured_material(bpy.data.materials, thing.name, image))
+    mesh.materials.append(textured_material(bpy.data, thing.name, image))
     thing[TEXTURE_KEY] = image
     _replace(thing, mesh)
     if source.wishes.modifiers == "APPLY":
@@ -143,24 +153,27 @@ def _take_new_mesh(thing: Object, source: RefineSource, prepared: PreparedResult
 
 
 # --- before and after -----------------------------------------------------------------------------------------------
-def other_state(thing: Object | None) -> Mesh | None:
-    """The mesh that the toggle would show; None where there is none."""
+def other_state(thing: Object | None) -> Mesh | dict[str, Material] | None:
+    """The mesh, or else the materials by slot, that the toggle would show; None where there is neither."""
     if thing is None:
         return None
-    found = thing.get(BEFORE_KEY) or thing.get(ORIGINAL_KEY)
-    return found if isinstance(found, bpy.types.Mesh) else None
+    return other_mesh(thing) or kept_materials(thing) or None
 
 
 def swap_before_after(thing: Object) -> bool:
-    """Show the mesh before refining or tweaking instead of the one after, or the other way round.
+    """Show the mesh before refining or tweaking instead of the one after, or the other way round; of an object that has
+    but one mesh, the materials before a bake.
 
     Returns whether it is the one before. Raises BadMesh where there is nothing to compare.
     """
     other = other_state(thing)
     if other is None:
-        raise BadMesh(f"{thing.name} has no earlier state.", "Refine it, or tweak a result of Slipcast.")
-    key = BEFORE_KEY if BEFORE_KEY in thing else ORIGINAL_KEY
-    thing[key] = thing.data
-    thing.data = other
+        raise BadMesh(f"{thing.name} has no earlier state.", "Refine it, bake onto it, or tweak a result of Slipcast.")
+    if isinstance(other, dict):
+        own_mesh(thing)
+        wear_other_materials(thing)
+    else:
+        thing[BEFORE_KEY if BEFORE_KEY in thing else ORIGINAL_KEY] = thing.data
+        thing.data = other
     thing[BEFORE_SHOWN_KEY] = not thing.get(BEFORE_SHOWN_KEY, False)
     return bool(thing[BEFORE_SHOWN_KEY])

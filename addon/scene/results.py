@@ -2,9 +2,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +15,24 @@ from .images import pack_png
 from .mask_archive import archive_of_mask
 from .materials import textured_material
 from .meshes import build_mesh, check_mesh_arrays
-from .originals import keep_original, keep_views
+from .originals import (
+    CAMERAS_KEY,
+    DEVICE_KEY,
+    ENGINE_KEY,
+    JOB_KEY,
+    METHOD_KEY,
+    SECONDS_KEY,
+    SETTINGS_KEY,
+    keep_original,
+    keep_views,
+)
+from .scratch import all_or_nothing
+from .standing import standing
 
 if TYPE_CHECKING:
     import bpy
 
-log = logging.getLogger(__name__)
-
 COLLECTION_NAME = "Slipcast"
-CAMERAS_KEY = "slipcast_cameras"    # of a result: cameras of its views, in their world, as JSON
 CAMERAS_BYTES = 256 * 1024          # thousands of cameras would swell the file; nobody places by one of so many
 CAMERA_SIZE = 0.1  # of a drawn camera, in sizes of the object
 
@@ -66,7 +73,7 @@ class PreparedResult:
     cameras: tuple[PinholeCamera, ...]
     world_from_views: np.ndarray
     properties: Mapping[str, Any]
-    views_vertices: np.ndarray | None = None
+    views_vertices: np.ndarray
     masks: bytes = b""
     warnings: tuple[str, ...] = ()
     normal_map_png: bytes | None = None
@@ -77,7 +84,9 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     vertices, faces = _array(result, "vertices"), _array(result, "faces")
     corner_uvs = _array(result, "corner_uvs")
     check_mesh_arrays(vertices, faces, corner_uvs)
-    scale, bottom = _scale_and_bottom(vertices, 0.0 if placement.in_place else placement.target_size)
+    bottom, scale = standing(vertices, 0.0 if placement.in_place else placement.target_size)
+    if not scale:
+        raise BadMesh("The mesh has no size.")
     if placement.in_place:
         placement = replace(placement, base=(float(bottom[0]), float(bottom[1]), float(bottom[2])))
     local = ((vertices.astype(np.float64) - bottom) * scale).astype(np.float32)
@@ -86,8 +95,7 @@ def prepare_result(result: Result, placement: Placement, engine_version: str = "
     world_from_views[:3, 3] = np.asarray(placement.base) - scale * bottom
     cameras = tuple(map(camera_from_mapping, _json(result, "cameras"))) if placement.import_cameras else ()
     return PreparedResult(placement, local, faces, corner_uvs, bytes(_data(result, "base_color")), cameras,
-                          world_from_views, _properties(result, engine_version, world_from_views, placement.base),
-                          views_vertices=vertices,
+                          world_from_views, _properties(result, engine_version), vertices,
                           masks=_masks(result),
                           warnings=tuple(map(str, result.info.summary.get("warnings", ()))),
                           normal_map_png=(bytes(_data(result, "normal_map")) if "normal_map" in result.artefacts
@@ -107,7 +115,7 @@ def place_result(prepared: PreparedResult, data: bpy.types.BlendData, scene: bpy
         relief = None
         if prepared.normal_map_png is not None:
             relief = pack_png(data.images, f"{name} Normal Map", prepared.normal_map_png, colors=False)
-        mesh.materials.append(textured_material(data.materials, name, image, relief))
+        mesh.materials.append(textured_material(data, name, image, relief))
         made = data.objects.new(name, mesh)
         made.location = prepared.placement.base
         for key, value in prepared.properties.items():
@@ -150,36 +158,18 @@ def camera_rotation(matrix: np.ndarray) -> np.ndarray:
     return matrix[:3, :3] / np.linalg.norm(matrix[:3, :3], axis=0)
 
 
-def _scale_and_bottom(vertices: np.ndarray, target_size: float) -> tuple[float, np.ndarray]:
-    # by column: 25 times as fast as min(axis=0), which walks along the rows of three
-    low = np.array([column.min() for column in vertices.T], dtype=np.float64)
-    high = np.array([column.max() for column in vertices.T], dtype=np.float64)
-    longest = float((high - low).max())
-    if longest <= 0:
-        raise BadMesh("The mesh has no size.")
-    bottom = (low + high) / 2
-    bottom[2] = low[2]
-    return (target_size / longest if target_size > 0 else 1.0), bottom
-
-
-def _properties(result: Result, engine_version: str, world_from_views: np.ndarray,
-                base: tuple[float, float, float]) -> dict[str, Any]:
+def _properties(result: Result, engine_version: str) -> dict[str, Any]:
     info = result.info
-    local = np.eye(4)
-    local[:3, 3] = base
-    views_from_local = np.linalg.inv(world_from_views) @ local
     cameras = result.data.get("cameras", b"")
     kept = {CAMERAS_KEY: bytes(cameras).decode("utf-8", "replace")} if 0 < len(cameras) <= CAMERAS_BYTES else {}
     return {
         **kept,
-        "slipcast_job": info.job,
-        "slipcast_method": info.method,
-        "slipcast_settings": json.dumps(dict(info.settings), sort_keys=True),
-        "slipcast_engine": engine_version,
-        "slipcast_device": str(info.summary.get("device", "")),
-        "slipcast_seconds": float(info.summary.get("seconds", 0.0)),
-        "slipcast_views_from_local": [float(value) for value in views_from_local.ravel()],
-        "slipcast_world_from_views": [float(value) for value in world_from_views.ravel()],
+        JOB_KEY: info.job,
+        METHOD_KEY: info.method,
+        SETTINGS_KEY: json.dumps(dict(info.settings), sort_keys=True),
+        ENGINE_KEY: engine_version,
+        DEVICE_KEY: str(info.summary.get("device", "")),
+        SECONDS_KEY: float(info.summary.get("seconds", 0.0)),
     }
 
 
@@ -231,17 +221,3 @@ def _select_only(made: bpy.types.Object, view_layer: bpy.types.ViewLayer) -> Non
         other.select_set(False, view_layer=view_layer)
     made.select_set(True, view_layer=view_layer)
     view_layer.objects.active = made
-
-
-@contextmanager
-def all_or_nothing(data: bpy.types.BlendData) -> Iterator[None]:
-    """Remove what was added to `data` inside the block when the block raises."""
-    kinds = (data.objects, data.collections, data.cameras, data.curves, data.meshes, data.materials, data.images)
-    before = [{block.as_pointer() for block in kind} for kind in kinds]
-    try:
-        yield
-    except BaseException:
-        for kind, known in zip(kinds, before):
-            for block in [block for block in kind if block.as_pointer() not in known]:
-                kind.remove(block)  # type: ignore[arg-type]
-        raise

@@ -9,7 +9,10 @@ import bpy
 import numpy as np
 
 from ...bridge.errors import BadSettings
+from .materials import node_tree_of
+from .meshes import positions_of
 from .orbit import Sphere, bounding_sphere, orbit_directions
+from .scratch import scratch_data
 
 if TYPE_CHECKING:
     from bpy.types import Collection, Object, Scene, ViewLayer
@@ -39,33 +42,21 @@ def stage_scene(scene: Scene, view_layer: ViewLayer, subject: Object | Collectio
             stage.collection.objects.link(thing)
         for thing in shown:     # hidden by its eye symbol, out of the way of what is fitted to it: renders see it
             thing.hide_set(False, view_layer=stage.view_layers[0])
-        world = None
-        try:
-            if lighting == "EVEN":
-                world = stage.world = _even_world()
-            yield stage
-        finally:
-            if world is not None:
-                bpy.data.worlds.remove(world)
+        if lighting == "EVEN":
+            stage.world = _even_world()
+        yield stage
 
 
 @contextmanager
 def copied_scene(scene: Scene) -> Iterator[Scene]:
-    """A copy that shares objects and world; gone again afterwards, with the objects that were added meanwhile."""
-    objects = {thing.session_uid for thing in bpy.data.objects}
-    datas = {data.session_uid for data in bpy.data.cameras}
-    stage = scene.copy()
-    stage.name = NAME
-    stage.timeline_markers.clear()    # a camera bound to a marker would take the place of ours
-    stage.animation_data_clear()
-    try:
+    """A copy that shares objects and world; gone again afterwards, with the objects, cameras and worlds that were added
+    meanwhile."""
+    with scratch_data(bpy.data, ("scenes", "objects", "cameras", "worlds")):    # not images: the Render Result stays
+        stage = scene.copy()
+        stage.name = NAME
+        stage.timeline_markers.clear()    # a camera bound to a marker would take the place of ours
+        stage.animation_data_clear()
         yield stage
-    finally:
-        bpy.data.scenes.remove(stage)
-        for thing in [thing for thing in bpy.data.objects if thing.session_uid not in objects]:
-            bpy.data.objects.remove(thing)
-        for data in [data for data in bpy.data.cameras if data.session_uid not in datas]:
-            bpy.data.cameras.remove(data)
 
 
 def _empty(stage: Scene) -> None:
@@ -95,9 +86,7 @@ def _objects_of(collection: Collection) -> set[Object]:
 
 def _even_world() -> bpy.types.World:
     world = bpy.data.worlds.new(NAME)
-    if bpy.app.version < (5, 0, 0):   # always on since
-        world.use_nodes = True
-    background = world.node_tree.nodes.get("Background")
+    background = node_tree_of(world).nodes.get("Background")
     background.inputs["Color"].default_value = (1.0, 1.0, 1.0, 1.0)
     background.inputs["Strength"].default_value = 1.0
     return world
@@ -130,9 +119,7 @@ def _local_points(thing: Object) -> np.ndarray:
     """(N, 3) float64: all vertices of an evaluated mesh, the corners of the box of anything else."""
     if not isinstance(thing.data, bpy.types.Mesh):
         return np.array(thing.bound_box, dtype=np.float64)
-    flat = np.empty(3 * len(thing.data.vertices), np.float32)
-    thing.data.vertices.foreach_get("co", flat)
-    return flat.reshape(-1, 3).astype(np.float64)
+    return positions_of(thing.data).astype(np.float64)
 
 
 def _hull(points: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ import bpy
 import numpy as np
 
 from ...bridge.errors import BadCameras, BadOutput, BadSettings
+from ...bridge.folders import TRANSFORMS_LABEL
 from .cameras import SENSOR_WIDTH_MM, PinholeCamera, blender_matrix, pinhole_from_blender
 from .exr import exr_bytes, read_exr
 from .orbit import HIGHEST_DEG, LOWEST_DEG, Sphere, look_at_matrix, orbit_directions, orbit_distance
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 ENGINES = ("CYCLES", "EEVEE", "WORKBENCH")
 SOURCES = ("ORBIT", "CAMERAS")
 LIGHTINGS = ("SCENE", "EVEN")
-TRANSFORMS_NAME = "transforms.json"
 ORIGIN_KEY = "slipcast_renders"    # in transforms.json: the files beside it are ours to write over
 SMALLEST_PX, LARGEST_PX = 16, 8192
 FAR = 1e9                          # Blender writes 1e10 where there is nothing
@@ -51,7 +52,7 @@ class TargetSettings:
 
 @dataclass(frozen=True)
 class TargetProgress:
-    """done of total views are written; `name` is the last one's."""
+    """done of total views are written; `name` is the last one's, "" before the first."""
 
     done: int
     total: int
@@ -73,7 +74,7 @@ def check_target_settings(settings: TargetSettings) -> None:
 def check_folder(folder: Path) -> None:
     """Raises BadOutput where somebody else's view folder, or a file, would be written over."""
     try:
-        text = (folder / TRANSFORMS_NAME).read_text(encoding="utf-8")
+        text = (folder / TRANSFORMS_LABEL).read_text(encoding="utf-8")
         ours = ORIGIN_KEY in json.loads(text)
     except FileNotFoundError:
         return
@@ -97,26 +98,21 @@ def render_targets(scene: Scene, view_layer: ViewLayer, subject: Object | Collec
     if not hasattr(scene, "cycles"):
         raise BadSettings("Depth and normals are rendered by Cycles, which is switched off.",
                           "Switch on Cycles Render Engine under Preferences > Add-ons.")
-    written: list[Path] = []
-    try:
-        with stage_scene(scene, view_layer, subject, settings.lighting) as stage:
-            sphere = evaluated_sphere(stage, subject)
-            _prepare(stage, settings)
-            cameras = list(_cameras(scene, stage, sphere, settings))
-            frames = []
-            with copied_scene(stage) as data:
-                _use_engine(stage, settings)
-                _use_data_engine(data)
-                for number, (name, camera) in enumerate(cameras):
-                    stage.camera = data.camera = camera
-                    frames.append(_render_view(stage, data, folder, name, written))
-                    if number + 1 < len(cameras):
-                        yield TargetProgress(number + 1, len(cameras), name)
-            _write(folder / TRANSFORMS_NAME, _transforms_text(subject.name, settings, frames), written)
-    except BaseException:   # GeneratorExit too: what is half done must not look like a view folder
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
+    with _all_files_or_none() as written, stage_scene(scene, view_layer, subject, settings.lighting) as stage:
+        sphere = evaluated_sphere(stage, subject)
+        _prepare(stage, settings)
+        cameras = list(_cameras(scene, stage, sphere, settings))
+        frames = []
+        with copied_scene(stage) as data:
+            _use_engine(stage, settings)
+            _use_data_engine(data)
+            yield TargetProgress(0, len(cameras), "")
+            for number, (name, camera) in enumerate(cameras):
+                stage.camera = data.camera = camera
+                frames.append(_render_view(stage, data, folder, name, written))
+                if number + 1 < len(cameras):
+                    yield TargetProgress(number + 1, len(cameras), name)
+        _write(folder / TRANSFORMS_LABEL, _transforms_text(subject.name, settings, frames), written)
     yield TargetProgress(len(cameras), len(cameras), cameras[-1][0])
 
 
@@ -128,8 +124,13 @@ def _prepare(stage: Scene, settings: TargetSettings) -> None:
                  "use_crop_to_border", "use_stamp", "use_freestyle", "use_file_extension"):
         setattr(render, name, False)
     shown = stage.view_settings
-    stage.display_settings.display_device = "sRGB"
-    shown.view_transform, shown.look, shown.exposure, shown.gamma = "Standard", "None", 0.0, 1.0
+    try:
+        stage.display_settings.display_device = "sRGB"
+        shown.view_transform, shown.look, shown.exposure, shown.gamma = "Standard", "None", 0.0, 1.0
+    except TypeError as error:     # of an enumeration that has no such entry
+        raise BadSettings("The colour management of this Blender has no sRGB display with the view Standard, in which "
+                          f"views are rendered ({error}).", "Start Blender without a configuration of its own for "
+                          "OpenColorIO, or add both to it.") from error
     shown.use_curve_mapping = False
     if hasattr(shown, "use_white_balance"):   # since 4.3
         shown.use_white_balance = False
@@ -265,24 +266,34 @@ def write_views(folder: Path, subject: str, views: list[tuple[str, PinholeCamera
 
     All of it is written, or nothing. Raises BadOutput.
     """
-    written: list[Path] = []
     frames = []
-    try:
+    with _all_files_or_none() as written:
         for name, camera, suffix, content in views:
             label = f"images/{name}{suffix}"
             _write(folder / label, content, written)
             frames.append({"file_path": label} | _camera_keys(camera))
-        _write(folder / TRANSFORMS_NAME, json.dumps({ORIGIN_KEY: {"subject": subject, "source": "PHOTOS"},
+        _write(folder / TRANSFORMS_LABEL, json.dumps({ORIGIN_KEY: {"subject": subject, "source": "PHOTOS"},
                                                      "camera_model": "PINHOLE", "frames": frames}, indent=1), written)
-    except BadOutput:
-        for path in written:
-            path.unlink(missing_ok=True)
-        raise
 
 
 def _transforms_text(subject: str, settings: TargetSettings, frames: list[dict[str, Any]]) -> str:
     origin = {"subject": subject, "engine": settings.engine, "source": settings.source}
     return json.dumps({ORIGIN_KEY: origin, "camera_model": "PINHOLE", "frames": frames}, indent=1)
+
+
+@contextmanager
+def _all_files_or_none() -> Iterator[list[Path]]:
+    """Remove the files in the list it hands out unless the block is gone through to its end: what is half done must not
+    look like a view folder."""
+    written: list[Path] = []
+    done = False
+    try:
+        yield written
+        done = True
+    finally:
+        if not done:
+            for path in written:
+                path.unlink(missing_ok=True)
 
 
 def _write(path: Path, content: bytes | str, written: list[Path]) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import bpy
 
+from .materials import node_tree_of
+
 if TYPE_CHECKING:
     from bpy.types import Material, Mesh, NodeTree
 
@@ -32,9 +34,7 @@ def _unlit_copy(material: Material | None) -> Material:
         _make_tree_unlit(made.node_tree, {})
         return made
     colour = NO_MATERIAL if material is None else tuple(material.diffuse_color)
-    if made.node_tree is None:      # before Blender 5.0 a new material has no nodes until asked
-        made.use_nodes = True
-    tree = made.node_tree
+    tree = node_tree_of(made)
     tree.nodes.clear()
     output, emission = tree.nodes.new("ShaderNodeOutputMaterial"), tree.nodes.new("ShaderNodeEmission")
     emission.inputs["Color"].default_value = colour  # type: ignore[attr-defined]

@@ -2,15 +2,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import bpy
 import numpy as np
 
+from ...bridge.errors import BadMesh
+from .meshes import corner_uvs_of, loop_uvs_of, own_mesh
 from .scratch import scratch_data
 
 if TYPE_CHECKING:
-    from bpy.types import Mesh, MeshUVLoopLayer, Object, Scene
+    from bpy.types import Mesh, Object, Scene
 
 LEAST_UV_AREA = 1e-6        # of the texture: below, UVs are there but say nothing
 LARGEST_MARGIN = 0.05       # of the texture
@@ -18,35 +21,32 @@ _SMART_ANGLE = 1.15         # radians (66 degrees), Blender's own default
 
 
 def has_uvs(mesh: Mesh) -> bool:
-    uvs = uv_values(mesh)
-    return uvs is not None and uv_area(uvs, mesh) > LEAST_UV_AREA
+    return uv_area(mesh) > LEAST_UV_AREA
 
 
-def uv_values(mesh: Mesh) -> np.ndarray | None:
-    """(L, 2) float64 of the active UV map; None without one."""
-    if mesh.uv_layers.active is None:
-        return None
-    flat = np.empty(2 * len(mesh.loops), np.float32)
-    mesh.uv_layers.active.uv.foreach_get("vector", flat)
-    return flat.reshape(-1, 2).astype(np.float64)
-
-
-def uv_area(uvs: np.ndarray, mesh: Mesh) -> float:
-    """Sum over the triangles, 1 = the whole texture."""
-    mesh.calc_loop_triangles()
-    corners = np.empty(3 * len(mesh.loop_triangles), np.int32)
-    mesh.loop_triangles.foreach_get("loops", corners)
-    a, b, c = (uvs[corners.reshape(-1, 3)[:, corner]] for corner in range(3))
+def uv_area(mesh: Mesh) -> float:
+    """Of the active UV map, sum over the triangles; 1 = the whole texture. 0 without a map."""
+    corners = corner_uvs_of(mesh)
+    if corners is None:
+        return 0.0
+    a, b, c = np.moveaxis(corners.astype(np.float64), 1, 0)
     first, second = b - a, c - a
     return float(np.abs(first[:, 0] * second[:, 1] - first[:, 1] * second[:, 0]).sum() / 2)
 
 
-def give_uvs(mesh: Mesh, source: MeshUVLoopLayer) -> None:
-    """The same UVs for a mesh with the same loops, in its active UV map or a new one."""
-    flat = np.empty(2 * len(mesh.loops), np.float32)
-    source.uv.foreach_get("vector", flat)
-    there = mesh.uv_layers.active or mesh.uv_layers.new(name=source.name)
-    there.uv.foreach_set("vector", flat)
+@dataclass(frozen=True)
+class NewUvs:
+    """name: of the UV map. values: (L, 2) float32, at the corners of the faces."""
+
+    name: str
+    values: np.ndarray
+
+
+def give_uvs(thing: Object, uvs: NewUvs) -> None:
+    """UVs for the mesh of `thing`, in its active UV map or a new one. Others that share the mesh keep theirs."""
+    mesh = own_mesh(thing)
+    there = mesh.uv_layers.active or mesh.uv_layers.new(name=uvs.name)
+    there.uv.foreach_set("vector", uvs.values.ravel())  # type: ignore[attr-defined]
 
 
 def give_missing_uvs(thing: Object, margin: float) -> bool:
@@ -59,13 +59,24 @@ def give_missing_uvs(thing: Object, margin: float) -> bool:
         copy = bpy.data.objects.new("slipcast unwrap", mesh.copy())  # type: ignore[union-attr]
         stage.collection.objects.link(copy)
         stage.view_layers[0].update()
-        unwrap(copy, stage, margin)
-        give_uvs(mesh, copy.data.uv_layers.active)  # type: ignore[arg-type, union-attr]
+        made = unwrap(copy, stage, margin)
+    give_uvs(thing, made)
     return True
 
 
-def unwrap(thing: Object, stage: Scene, margin: float) -> None:
-    """New UVs for an object of `stage`. margin: between the islands, fraction of the texture."""
+def unwrap(thing: Object, stage: Scene, margin: float) -> NewUvs:
+    """New UVs for an object of `stage`, which it has then. margin: between the islands, fraction of the texture.
+
+    Raises BadMesh where Blender cannot.
+    """
+    try:
+        return _smart_project(thing, stage, margin)
+    except RuntimeError as error:
+        raise BadMesh(f"Blender could not unwrap {thing.name}: {str(error).strip()}",
+                      "Give it UVs by hand (Edit Mode, UV > Unwrap), or repair it first.") from error
+
+
+def _smart_project(thing: Object, stage: Scene, margin: float) -> NewUvs:
     layer = stage.view_layers[0]
     layer.objects.active = thing
     thing.select_set(True, view_layer=layer)
@@ -86,6 +97,9 @@ def unwrap(thing: Object, stage: Scene, margin: float) -> None:
         with bpy.context.temp_override(**overrides):
             bpy.ops.object.mode_set(mode="OBJECT")
     thing.select_set(False, view_layer=layer)
+    values = loop_uvs_of(thing.data)  # type: ignore[arg-type]
+    assert values is not None
+    return NewUvs(thing.data.uv_layers.active.name, values)  # type: ignore[union-attr]
 
 
 def context_of(stage: Scene, thing: Object, others: Sequence[Object] = ()) -> dict[str, Any]:

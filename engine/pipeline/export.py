@@ -26,6 +26,7 @@ from pathlib import Path
 import numpy as np
 
 from ...bridge.errors import BadOutput, NoSpace
+from ...bridge.surface import ROUGHNESS
 from . import glb
 from .atlas import merged_corners
 from .normals import face_normals, shading_normals
@@ -33,7 +34,6 @@ from .png import png_bytes
 from .tangents import corner_tangents
 from .types import TexturedMesh
 
-ROUGHNESS = 0.8
 PNG_LEVEL = 6
 
 

@@ -5,6 +5,7 @@ Blender: SLIPCAST_BLENDER (`make window BLENDER=path`), else `blender` on the PA
 from __future__ import annotations
 
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -12,10 +13,12 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+NO_SPLASH = "import bpy; bpy.context.preferences.view.show_splash = False; bpy.ops.wm.save_userpref()"
 FAKE_ENGINE = ROOT / "tests" / "blender" / "inside" / "fake_engine.py"
 
 
@@ -33,6 +36,29 @@ class RealBlender:
     def run(self, *arguments: str, timeout_s: float = 300, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run([self.program, *arguments], env=self.environment | variables, capture_output=True,
                               text=True, check=False, timeout=timeout_s)
+
+    def drive(self, script: str, out: Path, *arguments: str, options: tuple[str, ...] = (),
+              pictures: str | None = None) -> dict[str, Any]:
+        """Open a window with the played engine and let `script`, of this folder, use it; what it found ("checks" of
+        what hands.run reports), with Blender's "exit_code" and "output".
+
+        The script is given the zip, `out`, the engine's Python and `arguments`. pictures: where below
+        SLIPCAST_WINDOW_PICTURES, if that is set, `out` is copied to. Skips without a screen.
+        """
+        assert self.run("--background", "--python-expr", NO_SPLASH).returncode == 0
+        done = self.run(*options, "--window-geometry", "0", "0", "1280", "800",
+                        "--python", str(Path(__file__).resolve().parent / script), "--",
+                        str(self.zip), str(out), str(self.engine_python), *arguments)
+        output = done.stdout + done.stderr
+        if "open a display" in output:
+            pytest.skip("no screen for Blender's window: set DISPLAY, or run it under xvfb-run")
+        kept = os.environ.get("SLIPCAST_WINDOW_PICTURES")
+        if kept and pictures is not None:
+            shutil.copytree(out, Path(kept) / pictures, dirs_exist_ok=True, ignore=shutil.ignore_patterns("data"))
+        assert (out / "report.json").exists(), output[-3000:]
+        report = json.loads((out / "report.json").read_text(encoding="utf-8"))
+        assert not report["error"], f"{report['error']}\n{report['checks']}"
+        return report["checks"] | {"exit_code": done.returncode, "output": output}
 
 
 @pytest.fixture(scope="session")

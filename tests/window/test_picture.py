@@ -4,15 +4,12 @@ Skipped where there is no Blender or no screen. SLIPCAST_WINDOW_PICTURES=folder 
 """
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).resolve().parent
-NO_SPLASH = "import bpy; bpy.context.preferences.view.show_splash = False; bpy.ops.wm.save_userpref()"
 
 pytestmark = [pytest.mark.window, pytest.mark.timeout(400)]
 
@@ -24,20 +21,9 @@ def checks(real_blender):
     out.mkdir()
     picture = out / "flamingo.png"
     shutil.copyfile(HERE.parent / "data" / "pictures" / "flamingo.png", picture)
-    assert real_blender.run("--background", "--python-expr", NO_SPLASH).returncode == 0
-    done = real_blender.run("--enable-event-simulate", "--window-geometry", "0", "0", "1280", "800", "--python",
-                            str(HERE / "drive_picture.py"), "--", str(real_blender.zip), str(out),
-                            str(real_blender.engine_python), str(picture))
-    output = done.stdout + done.stderr
-    if "open a display" in output:
-        pytest.skip("no screen for Blender's window: set DISPLAY, or run it under xvfb-run")
-    pictures = os.environ.get("SLIPCAST_WINDOW_PICTURES")
-    if pictures:
-        shutil.copytree(out, Path(pictures) / "picture", dirs_exist_ok=True, ignore=shutil.ignore_patterns("data"))
-    assert (out / "report.json").exists(), output[-3000:]
-    report = json.loads((out / "report.json").read_text())
-    assert not report["error"], f"{report['error']}\n{report['checks']}"
-    return report["checks"] | {"picture": str(picture)}
+    found = real_blender.drive("drive_picture.py", out, str(picture), options=("--enable-event-simulate",),
+                               pictures="picture")
+    return found | {"picture": str(picture)}
 
 
 def test_a_dropped_picture_is_offered_to_us_shown_in_a_dialog_and_becomes_an_object(checks):

@@ -4,17 +4,10 @@ Skipped where there is no Blender or no screen. SLIPCAST_WINDOW_PICTURES=folder 
 """
 from __future__ import annotations
 
-import json
-import os
-import shutil
 import sqlite3
 import time
-from pathlib import Path
 
 import pytest
-
-DRIVE = Path(__file__).resolve().parent / "drive.py"
-NO_SPLASH = "import bpy; bpy.context.preferences.view.show_splash = False; bpy.ops.wm.save_userpref()"
 
 pytestmark = [pytest.mark.window, pytest.mark.timeout(400)]
 
@@ -24,19 +17,7 @@ def checks(real_blender):
     """Drive Blender once; what it found."""
     out = real_blender.folder / "out"
     out.mkdir()
-    assert real_blender.run("--background", "--python-expr", NO_SPLASH).returncode == 0
-    done = real_blender.run("--window-geometry", "0", "0", "1280", "800", "--python", str(DRIVE), "--",
-                            str(real_blender.zip), str(out), str(real_blender.engine_python),
-                            str(real_blender.views / "skull"))
-    if "open a display" in done.stdout + done.stderr:
-        pytest.skip("no screen for Blender's window: set DISPLAY, or run it under xvfb-run")
-    pictures = os.environ.get("SLIPCAST_WINDOW_PICTURES")
-    if pictures:
-        shutil.copytree(out, pictures, dirs_exist_ok=True, ignore=shutil.ignore_patterns("data"))
-    assert (out / "report.json").exists(), done.stdout[-3000:] + done.stderr[-3000:]
-    report = json.loads((out / "report.json").read_text())
-    assert not report["error"], f"{report['error']}\n{report['checks']}"
-    return report["checks"] | {"exit_code": done.returncode}
+    return real_blender.drive("drive.py", out, str(real_blender.views / "skull"), pictures="")
 
 
 def test_the_tab_is_there_and_generate_is_grey_until_there_is_a_python(checks):

@@ -124,7 +124,8 @@ def test_two_results_stand_side_by_side_with_what_differs_written_below(tmp_path
     captions = [next(child for child in thing.children if child.type == "FONT").data.body for thing in (left, right)]
     assert captions[0].splitlines()[:2] == ["skull", "face_budget 1000"]
     assert captions[1].splitlines()[:2] == ["cup", "face_budget 2000"]
-    matrix = np.array(list(right["slipcast_world_from_views"])).reshape(4, 4)
+    space = np.reshape(right["slipcast_views_from_local"].to_list(), (4, 4))
+    matrix = np.array(right.matrix_world) @ np.linalg.inv(space)
     views = np.array([(0, 0, 0), (2, 0, 0), (0, 2, 0), (0, 0, 1)], np.float64)     # what the played engine makes
     world = views @ matrix[:3, :3].T + matrix[:3, 3]
     assert np.allclose(world, np.array(places[1]), atol=1e-5)

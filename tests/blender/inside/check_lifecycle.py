@@ -63,7 +63,7 @@ def _sent(wishes: SourceWishes) -> tuple[bpy.types.Object, object]:
     bpy.ops.mesh.primitive_cube_add()
     cube = bpy.context.object
     bpy.context.view_layer.update()
-    return cube, read_source(cube, bpy.context.evaluated_depsgraph_get(), wishes)[0]
+    return cube, read_source(cube, wishes)[0]
 
 
 @pytest.mark.parametrize("keep", [True, False])

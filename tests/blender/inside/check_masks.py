@@ -4,13 +4,14 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
 import bpy
 import numpy as np
 import pytest
-from bl_ext.user_default.slipcast.addon import mask_store, pump
+from bl_ext.user_default.slipcast.addon import mask_store
 from bl_ext.user_default.slipcast.addon.operators import masks as mask_operators
 from bl_ext.user_default.slipcast.addon.scene import masks
 from bl_ext.user_default.slipcast.bridge.errors import BadFolder, BadMasks
@@ -178,20 +179,71 @@ def test_a_mask_file_of_another_size_replaces_a_mask_and_is_copied(views, tmp_pa
         OPS.replace_mask(view="c.png", filepath=str(tmp_path / "none.png"))
 
 
-def test_generate_with_these_masks_saves_what_was_painted_and_starts_the_job(views):
-    from fakes import FakeLanding, fake_session, finished
+@pytest.fixture
+def other_views(views, tmp_path) -> Path:
+    """Another folder with pictures of the same names; the panel names the first."""
+    other = tmp_path / "mug"
+    shutil.copytree(views, other)
+    return other
 
+
+def _shows(image: bpy.types.Image):
+    """As in an image editor that shows the picture."""
+    window = bpy.context.window_manager.windows[0]
+    area = window.screen.areas[0]
+    area.type = "IMAGE_EDITOR"
+    area.spaces.active.image = image
+    return bpy.context.temp_override(window=window, area=area)
+
+
+def test_what_is_done_with_the_mask_that_is_shown_is_done_in_its_own_folder(views, other_views, tmp_path):
+    for folder in (views, other_views):
+        bpy.context.scene.slipcast.folder = str(folder)
+        OPS.paint_mask(view="c.png")
+        _paint(_shown("c.png"), _disc(10))
+        OPS.save_mask(view="c.png")
+        if folder == views:
+            bpy.data.images.remove(_shown("c.png"))
+    bpy.context.scene.slipcast.folder = str(views)           # and the mask of the other is open
+    before = _files(views)
+    _paint(_shown("c.png"), _disc(30))
+    given = tmp_path / "hand.png"
+    given.write_bytes(masks.grey_png(_disc(24).astype(float)))
+    painted = other_views / "slipcast_masks" / "c.png.png"
+    with _shows(_shown("c.png")):
+        assert mask_operators.SLIPCAST_OT_save_mask.poll(bpy.context)
+        OPS.save_mask(view="c.png")
+        saved = painted.read_bytes()
+        OPS.replace_mask(filepath=str(given))
+        assert painted.read_bytes() != saved
+        OPS.drop_mask()
+    assert not painted.exists() and _files(views) == before and not bpy.data.images
+    with pytest.raises(RuntimeError, match="There is no painted mask"):
+        OPS.drop_mask(view="c.png", folder=str(other_views))
+    OPS.drop_mask(view="c.png")                               # nothing is shown: the panel's folder
+    assert not (views / "slipcast_masks" / "c.png.png").exists()
+
+
+def test_masks_are_saved_of_the_folder_that_the_mesh_is_made_from(views, other_views, fake_client):
+    for folder in (views, other_views):
+        bpy.context.scene.slipcast.folder = str(folder)
+        OPS.paint_mask(view="d.png")
+    for image in bpy.data.images:
+        _paint(image, _disc(20))
+    bpy.context.scene.slipcast.folder = str(views)
+    assert OPS.generate_with_masks(folder=str(other_views)) == {"FINISHED"}
+    assert (other_views / "slipcast_masks" / "d.png.png").exists() and not (views / "slipcast_masks").exists()
+    assert "slipcast_masks/d.png.png" in next(asked for asked in fake_client.asked if asked[0] == "submit")[3]
+
+
+def test_generate_with_these_masks_saves_what_was_painted_and_starts_the_job(views, fake_client):
     OPS.paint_mask(view="c.png")
     OPS.paint_mask(view="d.png")
     _paint(_shown("d.png"), _disc(20))
-    given, client, _ = fake_session(FakeLanding(), finished())
-    pump.open_session(given)
     assert OPS.generate_with_masks(folder=str(views), quality="draft") == {"FINISHED"}
-    sent = next(asked for asked in client.asked if asked[0] == "submit")
+    sent = next(asked for asked in fake_client.asked if asked[0] == "submit")
     assert "slipcast_masks/d.png.png" in sent[3] and "slipcast_masks/c.png.png" not in sent[3]
     assert sent[2]["quality"] == "draft"
-    pump.unregister()
-    pump.register()
 
 
 def test_a_landed_result_keeps_its_masks_and_its_folder(views):

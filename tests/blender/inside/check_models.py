@@ -120,12 +120,12 @@ def test_corrupted_bytes_are_told_and_not_kept(tmp_path, server, online):
 
 def test_online_access_that_is_off_opens_no_connection_and_a_local_file_is_still_taken(tmp_path, server, monkeypatch):
     monkeypatch.setattr(operators, "is_online", lambda: False)
-    assert operators.SLIPCAST_OT_fetch_model.why_not() == operators.OFFLINE
+    assert operators.SLIPCAST_OT_fetch_model.why_not(bpy.context) == operators.OFFLINE
     with pytest.raises(RuntimeError, match="online access is off"):
         bpy.ops.slipcast.fetch_model(model="toy")
     mine = tmp_path / "mine.ckpt"
     mine.write_bytes(CONTENT)
-    assert operators.SLIPCAST_OT_adopt_model.why_not() == ""
+    assert operators.SLIPCAST_OT_adopt_model.why_not(bpy.context) == ""
     assert bpy.ops.slipcast.adopt_model(model="toy", filepath=str(mine)) == {"FINISHED"}
     assert _model().installed and mine.exists() and server[0].asked == []
     with pytest.raises(RuntimeError, match="No file is chosen"):
@@ -158,7 +158,7 @@ def test_download_is_shown_in_megabytes_and_cancelled_and_goes_on_later(tmp_path
     assert task_words(session.models.task) == "Downloading: 0 of 3 MB" and session.busy
     part = tmp_path / "data" / "weights" / "toy" / "a.ckpt.part"
     wait(lambda: part.exists() and part.stat().st_size == 100_000)
-    assert operators.SLIPCAST_OT_verify_model.why_not() == operators.TASK_RUNS
+    assert operators.SLIPCAST_OT_verify_model.why_not(bpy.context) == operators.TASK_RUNS
     assert bpy.ops.slipcast.cancel_fetch() == {"FINISHED"}
     wait(lambda: not session.models.busy)
     assert ended_words(session.models.ended, "Toy") == "Toy: cancelled. What was downloaded is kept."
@@ -198,5 +198,5 @@ def test_words_of_models_in_every_state():
 def test_nothing_starts_by_itself_and_buttons_say_why_they_are_grey(monkeypatch):
     assert not pump.session().models.busy and engine_pid() == 0
     monkeypatch.delenv("SLIPCAST_ENGINE_PYTHON")
-    assert "has no Python yet" in operators.SLIPCAST_OT_refresh_models.why_not()
+    assert "has no Python yet" in operators.SLIPCAST_OT_refresh_models.why_not(bpy.context)
     assert preferences.models_mirror() == ""

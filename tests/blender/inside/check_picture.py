@@ -14,7 +14,6 @@ from bl_ext.user_default.slipcast.addon.panels import picture as panel
 from bl_ext.user_default.slipcast.bridge.model_messages import ModelInfo
 from bl_ext.user_default.slipcast.bridge.settings import ImageSettings
 from fake_engine import BAD_MASKS
-from fakes import FakeLanding, fake_session, finished
 from played import played_engine
 from shapes import png
 
@@ -62,32 +61,24 @@ def test_a_picture_becomes_an_object_named_after_it_with_the_pictures_camera(eng
     assert pump.session().history.jobs[0].label == "my cup"
 
 
-def test_what_is_not_given_is_taken_from_the_panel_and_arguments_change_nothing_there(cup):
-    given, client, _ = fake_session(FakeLanding(), finished())
-    pump.open_session(given)
+def test_what_is_not_given_is_taken_from_the_panel_and_arguments_change_nothing_there(cup, fake_client):
     _asked().filepath, _asked().background, _asked().resolution = str(cup), "classic", 96
     assert OPS.generate_from_picture(resolution=128) == {"FINISHED"}
-    _, method, settings, labels = next(asked for asked in client.asked if asked[0] == "submit")
+    _, method, settings, labels = next(asked for asked in fake_client.asked if asked[0] == "submit")
     assert method == "image" and labels == ["image"]
     assert (settings["background"], settings["resolution"], settings["model"]) == ("classic", 128, "auto")
     assert _asked().resolution == 96 and set(settings) == set(vars(ImageSettings()))
-    pump.unregister()
-    pump.register()
 
 
-def test_a_mask_goes_with_the_picture_and_is_dropped_when_another_picture_is_chosen(cup, tmp_path):
-    given, client, _ = fake_session(FakeLanding(), finished())
-    pump.open_session(given)
+def test_a_mask_goes_with_the_picture_and_is_dropped_when_another_picture_is_chosen(cup, fake_client, tmp_path):
     mask = tmp_path / "mask.png"
     mask.write_bytes(cup.read_bytes())
     _asked().filepath = str(cup)
     _asked().mask = str(mask)
     OPS.generate_from_picture()
-    assert next(asked for asked in client.asked if asked[0] == "submit")[3] == ["image", "mask"]
+    assert next(asked for asked in fake_client.asked if asked[0] == "submit")[3] == ["image", "mask"]
     _asked().filepath = str(mask)
     assert _asked().mask == ""
-    pump.unregister()
-    pump.register()
 
 
 def test_what_is_wrong_is_said_with_what_to_do_and_the_scene_stays(engine, cup, tmp_path):
@@ -119,8 +110,6 @@ def test_one_dropped_file_is_taken_by_its_name_in_its_folder(engine, cup):
 
 
 def test_dropped_pictures_come_to_the_operator_in_the_viewport_only():
-    if not picture_drop.HAS_FILE_HANDLERS:
-        pytest.skip("this Blender takes no dropped files")
     handler = next(kind for kind in picture_drop.CLASSES if issubclass(kind, bpy.types.FileHandler))
     assert handler.bl_import_operator == operators.SLIPCAST_OT_generate_from_picture.bl_idname
     assert {".png", ".jpg", ".jpeg", ".webp"} == set(handler.bl_file_extensions.split(";"))

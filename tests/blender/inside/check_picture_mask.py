@@ -101,7 +101,7 @@ def test_a_painted_mask_is_saved_beside_the_picture_which_stays_and_is_used(engi
     made = bpy.data.objects["cup"]
     # the played engine gives back as "mask" what it was sent
     drawn = operators.mask_of_last_job(bpy.context)
-    assert drawn is not None and drawn.png == saved.read_bytes() and made["slipcast_views"] == str(cup)
+    assert drawn is not None and drawn.png == saved.read_bytes() and made["slipcast_picture"] == str(cup)
     assert panel.mask_words(bpy.context) == \
         ("Look at the mask of the last result: guessed from the middle of the picture.", "ERROR")
     OPS.drop_picture_mask()

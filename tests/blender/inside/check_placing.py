@@ -124,3 +124,20 @@ def test_it_is_one_undo_step_and_says_what_it_needs():
         OPS.place_by_camera(camera="Nobody")
     assert "UNDO" in bpy.types.SLIPCAST_OT_place_by_camera.bl_options
     assert len(OPS.place_by_camera.get_rna_type().description) > 30
+
+
+def test_what_is_refused_changes_neither_the_lens_nor_the_size_of_the_render():
+    thing = placed()
+    camera, render = scene_camera(), bpy.context.scene.render
+    size = (render.resolution_x, render.resolution_y)
+    camera.data.type = "ORTHO"
+    with pytest.raises(RuntimeError, match="not a perspective camera"):
+        OPS.place_by_camera(view="a", match_lens=True)
+    camera.data.type = "PERSP"
+    for vertex in thing.data.vertices:
+        vertex.co.z -= 500.0
+    bpy.context.view_layer.update()
+    with pytest.raises(RuntimeError, match="behind the camera of view"):
+        OPS.place_by_camera(view="a", match_lens=True)
+    assert camera.data.lens == 35.0 and (render.resolution_x, render.resolution_y) == size
+    assert not [key for key in camera.keys() if key.startswith("slipcast_")]

@@ -7,6 +7,7 @@ from pathlib import Path
 import bpy
 import numpy as np
 import pytest
+from baked import ball, everything, loops, pixels, select, textures
 from bl_ext.user_default.slipcast.addon.operators import rebake as rebake_operator
 from bl_ext.user_default.slipcast.addon.scene import originals, rebake
 from bl_ext.user_default.slipcast.addon.scene.fill import fill_from_around
@@ -63,21 +64,9 @@ def _low_of(high: bpy.types.Object, triangles: int) -> bpy.types.Object:
     mesh.materials.clear()
     low = bpy.data.objects.new("Low", mesh)
     bpy.context.collection.objects.link(low)
-    _select(low)
+    select(low)
     OPS.face_budget(triangles=triangles)
     return low
-
-
-def _select(active: bpy.types.Object, *others: bpy.types.Object) -> None:
-    for thing in bpy.context.view_layer.objects:
-        thing.select_set(thing in (active, *others))
-    bpy.context.view_layer.objects.active = active
-
-
-def _pixels(image: bpy.types.Image) -> np.ndarray:
-    flat = np.empty(4 * image.size[0] * image.size[1], np.float32)
-    image.pixels.foreach_get(flat)
-    return flat.reshape(image.size[1], image.size[0], 4)
 
 
 def _render(shown: bpy.types.Object, folder: Path, name: str, side: int = 256) -> np.ndarray:
@@ -104,7 +93,7 @@ def _render(shown: bpy.types.Object, folder: Path, name: str, side: int = 256) -
     scene.render.filepath = str(folder / f"{name}.png")
     bpy.ops.render.render(write_still=True)
     image = bpy.data.images.load(scene.render.filepath)
-    return _pixels(image)
+    return pixels(image)
 
 
 def _psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -120,7 +109,7 @@ def test_a_sculpt_of_20k_faces_baked_into_3k_renders_alike(tmp_path):
     assert len(high.data.polygons) == 20_480 and len(low.data.polygons) <= 3000 and not low.data.uv_layers
     wanted = _render(high, tmp_path, "high")
     plain = _psnr(wanted, _render(low, tmp_path, "bare"))
-    _select(low, high)
+    select(low, high)
     assert OPS.rebake(texture_px="1024", occlusion=True, samples=8) == {"FINISHED"}
     score = _psnr(wanted, _render(low, tmp_path, "baked"))
     low.active_material.node_tree.links.remove(
@@ -130,35 +119,14 @@ def test_a_sculpt_of_20k_faces_baked_into_3k_renders_alike(tmp_path):
     assert score >= 26.0 and score > flat + 1.0 > plain
 
 
-def _ball(name: str = "Ball", subdivisions: int = 3, uvs: bool = True) -> bpy.types.Object:
-    bpy.ops.mesh.primitive_ico_sphere_add(subdivisions=subdivisions, radius=1.0, calc_uvs=uvs)
-    bpy.context.object.name = name
-    return bpy.context.object
-
-
-def _loops(mesh: bpy.types.Mesh) -> tuple[list[int], np.ndarray]:
-    uvs = np.empty(2 * len(mesh.loops), np.float32)
-    mesh.uv_layers.active.uv.foreach_get("vector", uvs)
-    return [loop.vertex_index for loop in mesh.loops], uvs
-
-
-def _everything() -> dict[str, list[str]]:
-    kinds = ("scenes", "objects", "meshes", "materials", "node_groups", "images", "worlds")
-    return {kind: sorted(block.name for block in getattr(bpy.data, kind)) for kind in kinds}
-
-
-def _textures(thing: bpy.types.Object) -> dict[str, bpy.types.Image]:
-    return {node.label: node.image for node in thing.active_material.node_tree.nodes if node.type == "TEX_IMAGE"}
-
-
 def test_a_plain_colour_is_that_colour_on_every_texel_also_where_it_is_metal():
-    high, low = _ball("High", 4), _ball("Low", 2)
+    high, low = ball("High", 4), ball("Low", 2)
     high.data.materials.append(_plain(metallic=1.0))
-    _select(low, high)
+    select(low, high)
     OPS.rebake(texture_px="512", normal=False, padding_px=4)
     wanted = [1.055 * value ** (1 / 2.4) - 0.055 for value in RED[:3]]      # sRGB bytes
-    assert np.abs(_pixels(_textures(low)["Base Color"])[..., :3] - wanted).max() <= 1.01 / 255
-    assert list(_textures(low)) == ["Base Color"] and _textures(low)["Base Color"].packed_file is not None
+    assert np.abs(pixels(textures(low)["Base Color"])[..., :3] - wanted).max() <= 1.01 / 255
+    assert list(textures(low)) == ["Base Color"] and textures(low)["Base Color"].packed_file is not None
 
 
 def test_colours_survive_node_groups_mixes_and_materials_without_nodes():
@@ -176,21 +144,21 @@ def test_colours_survive_node_groups_mixes_and_materials_without_nodes():
         tree.links.new(node.outputs[0], mix.inputs[2])
         tree.links.new(mix.outputs[0], tree.nodes["Material Output"].inputs["Surface"])
 
-    high, low = _ball("High", 4), _ball("Low", 2)
+    high, low = ball("High", 4), ball("Low", 2)
     high.data.materials.append(_node_material("Mixed", grouped))
-    before = _everything()
-    _select(low, high)
+    before = everything()
+    select(low, high)
     OPS.rebake(texture_px="512", normal=False)
-    found = _pixels(_textures(low)["Base Color"])[..., :3]
+    found = pixels(textures(low)["Base Color"])[..., :3]
     assert np.abs(found - (0.7354, 0.7354, 0.0)).max() < 1.5 / 255         # sRGB of one half, twice
-    after = _everything()
+    after = everything()
     assert after["node_groups"] == before["node_groups"]
     assert {name for name in after["materials"] if name not in before["materials"]} == {"Low Baked"}
     assert high.active_material.node_tree.nodes["Principled BSDF"].inputs["Base Color"].default_value[0] == 1.0
 
 
 def test_the_mesh_keeps_loops_and_uvs_and_the_scene_its_settings_and_selection():
-    high, low = _ball("High", 4), _ball("Low", 2)
+    high, low = ball("High", 4), ball("Low", 2)
     high.data.materials.append(_plain())
     high.hide_render = True
     high.hide_set(False)
@@ -200,63 +168,63 @@ def test_the_mesh_keeps_loops_and_uvs_and_the_scene_its_settings_and_selection()
     low.scale = high.scale = (1.0, 2.0, 0.5)
     scene = bpy.context.scene
     scene.render.engine = "BLENDER_WORKBENCH"
-    _select(low, high)
-    loops, before = _loops(low.data), _everything()
+    select(low, high)
+    kept, before = loops(low.data), everything()
     assert OPS.rebake(texture_px="512", occlusion=True, samples=4) == {"FINISHED"}
-    assert _loops(low.data)[0] == loops[0] and np.array_equal(_loops(low.data)[1], loops[1])
+    assert loops(low.data)[0] == kept[0] and np.array_equal(loops(low.data)[1], kept[1])
     assert scene.render.engine == "BLENDER_WORKBENCH" and high.hide_render
     assert {thing.name for thing in bpy.context.selected_objects} == {"High", "Low"}
-    after = _everything()
+    after = everything()
     assert [after[kind] for kind in ("scenes", "objects", "meshes", "worlds")] == \
         [before[kind] for kind in ("scenes", "objects", "meshes", "worlds")]
     assert low[originals.MATERIALS_KEY].to_dict() == {"0": old}          # and so it is saved with the file
     tree = low.active_material.node_tree
     assert tree.nodes["Principled BSDF"].inputs["Normal"].is_linked
-    assert _textures(low)["Normal Map"].colorspace_settings.name == "Non-Color"
+    assert textures(low)["Normal Map"].colorspace_settings.name == "Non-Color"
     group = next(node for node in tree.nodes if node.type == "GROUP")
     assert group.node_tree.name == "glTF Material Output" and group.inputs["Occlusion"].is_linked
     # a ball is nowhere in its own shade
-    assert _pixels(_textures(low)["Ambient Occlusion"])[..., 0].mean() > 0.98
+    assert pixels(textures(low)["Ambient Occlusion"])[..., 0].mean() > 0.98
 
 
 def test_normals_of_a_twin_are_flat_and_those_of_a_dented_mesh_point_as_its_surface_does():
-    high, low = _ball("High", 5), _ball("Low", 5)
+    high, low = ball("High", 5), ball("Low", 5)
     for thing in (high, low):
         thing.data.shade_smooth()
-    _select(low, high)
+    select(low, high)
     OPS.rebake(texture_px="512", color=False)
-    flat = _pixels(_textures(low)["Normal Map"])[..., :3]
+    flat = pixels(textures(low)["Normal Map"])[..., :3]
     assert np.abs(flat - (0.5, 0.5, 1.0)).max() < 4 / 255
     for vertex in high.data.vertices:
         vertex.co *= 1 + 0.05 * math.sin(9 * vertex.co.z)
     OPS.rebake(texture_px="512", color=False)
-    dented = _pixels(_textures(low)["Normal Map"])[..., :3] * 2 - 1
+    dented = pixels(textures(low)["Normal Map"])[..., :3] * 2 - 1
     assert np.abs(np.linalg.norm(dented, axis=-1) - 1).mean() < 0.03
     slope = np.degrees(np.arccos(np.clip(dented[..., 2], -1, 1)))
     assert 20 < slope.max() < 25     # the steepest of .05 sin 9 z on a ball is atan .45: 24 degrees; faces blunt it
 
 
 def test_a_mesh_without_uvs_gets_some_and_is_told_of_it():
-    high, low = _ball("High", 4), _ball("Low", 2, uvs=False)
+    high, low = ball("High", 4), ball("Low", 2, uvs=False)
     high.data.materials.append(_plain())
     assert not low.data.uv_layers
     settings = rebake.RebakeSettings(texture_px=256, normal=False, padding_px=4)
     last = list(rebake.rebake(low, [high], bpy.context, settings))[-1]
     assert last.done == last.total == 2 and last.outcome.unwrapped and "new ones were made" in last.outcome.words()[0]
-    uvs = _loops(low.data)[1].reshape(-1, 3, 2)
+    uvs = loops(low.data)[1].reshape(-1, 3, 2)
     sides = uvs[:, 1:] - uvs[:, :1]
     assert 0.3 < np.abs(np.linalg.det(sides)).sum() / 2 <= 1.0 and uvs.min() >= 0 and uvs.max() <= 1
     assert last.outcome.overlap < 0.02 and last.outcome.missed < 0.002
 
 
 def test_uvs_on_top_of_each_other_and_rays_that_hit_nothing_are_told():
-    high, low = _ball("High", 4), _ball("Low", 3)
+    high, low = ball("High", 4), ball("Low", 3)
     uvs = np.tile(np.array([[0.1, 0.1], [0.9, 0.1], [0.5, 0.9]], np.float32), (len(low.data.polygons), 1))
     low.data.uv_layers.active.uv.foreach_set("vector", uvs.ravel())
     settings = rebake.RebakeSettings(texture_px=128, normal=False)
     last = list(rebake.rebake(low, [high], bpy.context, settings))[-1]
     assert last.outcome.overlap > 0.9 and "on top of others" in " ".join(last.outcome.words())
-    half, low = _ball("Half", 4), _ball("Low", 3)
+    half, low = ball("Half", 4), ball("Low", 3)
     for vertex in half.data.vertices:
         vertex.co.z = max(vertex.co.z, 0.0)           # no lower half
     last = list(rebake.rebake(low, [half], bpy.context, rebake.RebakeSettings(128, 0, distance=0.02)))[-1]
@@ -265,7 +233,7 @@ def test_uvs_on_top_of_each_other_and_rays_that_hit_nothing_are_told():
 
 def test_the_distance_is_found_from_the_two_surfaces_whatever_their_size():
     for scale, of_mesh in ((0.01, False), (1.0, False), (500.0, False), (0.01, True), (500.0, True)):
-        high, low = _ball("High", 5), _ball("Low", 2)
+        high, low = ball("High", 5), ball("Low", 2)
         high.scale = low.scale = (scale,) * 3
         bpy.context.view_layer.update()
         if of_mesh:                                     # the two have the same size at other scales
@@ -279,10 +247,10 @@ def test_the_distance_is_found_from_the_two_surfaces_whatever_their_size():
 
 
 def test_a_source_elsewhere_is_refused_and_a_failure_leaves_nothing_behind(monkeypatch):
-    high, low = _ball("High", 4), _ball("Low", 2, uvs=False)
+    high, low = ball("High", 4), ball("Low", 2, uvs=False)
     high.location.x = 9.0
-    _select(low, high)
-    before = _everything()
+    select(low, high)
+    before = everything()
     with pytest.raises(RuntimeError, match="lies elsewhere"):
         OPS.rebake(texture_px="512")
     high.location.x = 0.0
@@ -297,11 +265,11 @@ def test_a_source_elsewhere_is_refused_and_a_failure_leaves_nothing_behind(monke
     monkeypatch.setattr(rebake._Baker, "bake", fail_in_the_middle)
     with pytest.raises(RuntimeError, match="It broke"):
         OPS.rebake(texture_px="512")
-    assert _everything() == before and not low.data.uv_layers and not low.material_slots
+    assert everything() == before and not low.data.uv_layers and not low.material_slots
     steps = rebake.rebake(low, [high], bpy.context, rebake.RebakeSettings(texture_px=128))
     assert [next(steps).words for _ in range(2)] == ["Preparing", "Baking the normals"]
     steps.close()                                       # Esc
-    assert _everything() == before and bpy.context.scene.render.engine != "CYCLES"
+    assert everything() == before and bpy.context.scene.render.engine != "CYCLES"
 
 
 def test_a_result_is_baked_from_what_it_was_before_it_was_edited():
@@ -320,29 +288,29 @@ def test_a_result_is_baked_from_what_it_was_before_it_was_edited():
     assert made["slipcast_job"] == "a" * 32 and made.active_material != first
     assert made[originals.MATERIALS_KEY].to_dict() == {"0": first}
     assert len(originals.kept_original(made).polygons) == 2 * 23 * 23
-    assert _pixels(_textures(made)["Base Color"])[..., :3].std() > 0.05       # its picture, not a plain colour
+    assert pixels(textures(made)["Base Color"])[..., :3].std() > 0.05       # its picture, not a plain colour
 
 
 def test_another_mesh_takes_over_the_job_of_its_source():
-    high, low = _ball("High", 4), _ball("Low", 2)
+    high, low = ball("High", 4), ball("Low", 2)
     high["slipcast_job"], high["slipcast_method"] = "b" * 32, "views"
     originals.keep_original(high)
-    _select(low, high)
+    select(low, high)
     OPS.rebake(texture_px="512", normal=False)
     assert low["slipcast_job"] == "b" * 32 and low["slipcast_method"] == "views"
     assert originals.kept_original(low) is None         # its own mesh never came from the engine
 
 
 def test_a_bake_is_one_undo_step():
-    high, low = _ball("High", 4), _ball("Low", 2, uvs=False)
-    _select(low, high)
+    high, low = ball("High", 4), ball("Low", 2, uvs=False)
+    select(low, high)
     bpy.ops.ed.undo_push(message="before")
-    before = _everything()
+    before = everything()
     OPS.rebake("EXEC_DEFAULT", True, texture_px="512")
     assert bpy.data.objects["Low"].active_material.name == "Low Baked"
     bpy.ops.ed.undo()
     low = bpy.data.objects["Low"]
-    assert low.active_material is None and not low.data.uv_layers and _everything() == before
+    assert low.active_material is None and not low.data.uv_layers and everything() == before
 
 
 def test_the_operator_says_what_it_needs():
@@ -352,7 +320,7 @@ def test_the_operator_says_what_it_needs():
     assert not OPS.rebake.poll()
     with pytest.raises(RuntimeError, match="Select a mesh object"):
         OPS.rebake()
-    low = _ball("Low", 2)
+    low = ball("Low", 2)
     with pytest.raises(RuntimeError, match="nothing to bake from"):
         OPS.rebake()
     with pytest.raises(RuntimeError, match="was not kept"):
@@ -361,8 +329,8 @@ def test_the_operator_says_what_it_needs():
         OPS.rebake(source_object="Nobody")
     with pytest.raises(RuntimeError, match="onto itself"):
         OPS.rebake(source_object=low.name)
-    _ball("High", 3)
-    _select(low)
+    ball("High", 3)
+    select(low)
     with pytest.raises(RuntimeError, match="Nothing is to be baked"):
         OPS.rebake(source_object="High", color=False, normal=False)
     from bl_ext.user_default.slipcast.addon.panels import rebake as panel
@@ -383,75 +351,22 @@ def test_texels_without_a_colour_take_on_what_is_around_them():
     assert (np.diff(filled[2:10, :, 0].mean(axis=1)) <= 1e-6).all()           # from one to the other, no jumps back
 
 
-def _placed(**placement) -> tuple[bpy.types.Object, object]:
-    from bl_ext.user_default.slipcast.addon.scene.results import Placement, place_result, prepare_result
-    from shapes import result
-
-    prepared = prepare_result(result("c" * 32), Placement("Sheet", **placement))
-    return place_result(prepared, bpy.data, bpy.context.scene, bpy.context.view_layer), prepared
-
-
-def test_a_result_goes_back_to_the_engine_where_its_views_have_it_however_it_was_moved(tmp_path):
-    import io
-
-    from fakes import view_folder
-    from shapes import grid
-
-    made, _ = _placed(base=(1.0, 2.0, 3.0), target_size=4.0)
-    made["slipcast_views"] = str(view_folder(tmp_path / "views"))
-    made.location, made.scale, made.rotation_euler = (9.0, 9.0, 9.0), (2.0, 2.0, 2.0), (1.0, 0.5, 0.2)
-    OPS.place_mesh(origin="CENTRE", height=1.0, up="X")
-    asked = bpy.context.scene.slipcast_rebake
-    request = rebake_operator.views_request(asked, bpy.context)
-    arrays = np.load(io.BytesIO(request.inputs["mesh.npz"]))
-    vertices, faces, uvs = grid()
-    assert np.abs(arrays["vertices"] - vertices).max() < 1e-4
-    assert np.array_equal(arrays["faces"], faces) and np.allclose(arrays["corner_uvs"], uvs)
-    assert (request.method, request.onto, request.folder) == ("bake", made.name, tmp_path / "views")
-    # a mesh of the artist's own lies in the world that the views are in; a mirrored one keeps its outside
-    ball = _ball("Own", 2)
-    ball.location, ball.scale = (0.0, 0.0, 5.0), (-1.0, 1.0, 1.0)
-    bpy.context.view_layer.update()
-    asked.folder = str(tmp_path / "views")
-    arrays = np.load(io.BytesIO(rebake_operator.views_request(asked, bpy.context).inputs["mesh.npz"]))
-    corners = arrays["vertices"][arrays["faces"]] - (0, 0, 5)
-    assert (np.einsum("fi,fi->f", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) > 0).all()
+def test_modifiers_that_leave_no_faces_are_told_and_nothing_is_left_behind():
+    high, low = ball("High", 3), ball("Low", 2)
+    mask = low.modifiers.new("Mask", "MASK")
+    mask.vertex_group = low.vertex_groups.new(name="Nothing").name
+    select(low, high)
+    before = everything()
+    with pytest.raises(RuntimeError, match="modifiers of Low leave no faces"):
+        OPS.rebake(texture_px="512")
+    assert everything() == before and not low.material_slots
 
 
-def test_painted_colours_land_on_the_object_and_keep_its_normals():
-    from bl_ext.user_default.slipcast.addon.scene.dressing import dress
-    from bl_ext.user_default.slipcast.bridge.errors import BadMesh as Refused
-
-    made, prepared = _placed()
-    OPS.rebake(source="ORIGINAL", color=False, texture_px="512")
-    normals = _textures(made)["Normal Map"]
-    before = _everything()
-    assert dress(prepared, made.name, bpy.context.scene) == made
-    assert _textures(made)["Normal Map"] == normals and _textures(made)["Base Color"].size[0] == 16
-    after, kinds = _everything(), ("objects", "meshes", "materials", "images")
-    assert [len(after[kind]) - len(before[kind]) for kind in kinds] == [0, 0, 1, 1]
-    made.data.uv_layers.active.uv[0].vector.x += 0.1
-    with pytest.raises(Refused, match="other faces or UVs"):
-        dress(prepared, made.name, bpy.context.scene)
-    with pytest.raises(Refused, match="not in"):
-        dress(prepared, "Gone", bpy.context.scene)
-    assert _everything() == after
-
-
-def test_baking_from_views_says_what_it_needs_and_unwraps_only_what_has_no_uvs(tmp_path):
-    from bl_ext.user_default.slipcast.addon.panels import rebake as panel
-
-    rna = OPS.rebake_views.get_rna_type()
-    assert len(rna.description) > 40
-    assert all(prop.description for prop in rna.properties if prop.identifier != "rna_type")
-    assert "UNDO" not in rebake_operator.SLIPCAST_OT_rebake_views.bl_options
-    with pytest.raises(RuntimeError, match="Select a mesh object"):
-        OPS.rebake_views()
-    thing = _ball("Low", 2, uvs=False)
-    with pytest.raises(RuntimeError, match="was not made from one"):
-        OPS.rebake_views()
-    assert not thing.data.uv_layers and "was not made from one" in panel.why_not_views(bpy.context)
-    thing["slipcast_views"] = str(tmp_path)
-    request = rebake_operator.views_request(bpy.context.scene.slipcast_rebake, bpy.context)
-    assert len(thing.data.uv_layers) == 1 and request.settings.texture_px == 2048
-    assert bpy.context.mode == "OBJECT" and [each.name for each in bpy.data.scenes] == ["Scene"]
+def test_others_that_share_the_mesh_keep_their_uvs_and_their_looks():
+    high, low = ball("High", 3), ball("Low", 2, uvs=False)
+    twin = low.copy()
+    bpy.context.scene.collection.objects.link(twin)
+    select(low, high)
+    assert OPS.rebake(texture_px="512", normal=False) == {"FINISHED"}
+    assert low.active_material.name == "Low Baked" and len(low.data.uv_layers) == 1
+    assert not twin.material_slots and not twin.data.uv_layers and len(low.data.polygons) == len(twin.data.polygons)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import bpy
 import numpy as np
@@ -11,11 +10,11 @@ import pytest
 from bl_ext.user_default.slipcast.addon.landing import SceneLanding
 from bl_ext.user_default.slipcast.addon.scene.refine_source import SourceWishes, read_source, symmetry_of
 from bl_ext.user_default.slipcast.addon.scene.results import Placement, prepare_result
-from bl_ext.user_default.slipcast.bridge.errors import BadCameras, BadMesh, BadSettings
+from bl_ext.user_default.slipcast.bridge.errors import BadMesh, BadSettings
 from fakes import JOB
 from mathutils import Matrix
 from refine_played import Played, arrays, result
-from shapes import grid, png
+from shapes import grid
 
 OPS = bpy.ops.slipcast
 KEEP = SourceWishes(keep_topology=True)
@@ -76,7 +75,7 @@ def loops(mesh) -> tuple:
 # --- what is sent
 def test_the_mesh_is_sent_in_the_world_with_its_uvs_and_its_own_planes_of_symmetry():
     thing = cube()
-    source, content = read_source(thing, graph(), KEEP)
+    source, content = read_source(thing, KEEP)
     sent = arrays(content)
     assert np.abs(sent["vertices"] - world(thing)).max() < 1e-6 and sent["faces"].shape == (12, 3)
     assert np.array_equal(sent["faces"], source.faces) and sent["corner_uvs"].shape == (12, 3, 2)
@@ -92,7 +91,7 @@ def test_a_mesh_mirrored_by_its_scale_is_sent_with_its_outside_outside_and_comes
     thing = cube()
     thing.scale.x = -1
     bpy.context.view_layer.update()
-    source, content = read_source(thing, graph(), KEEP)
+    source, content = read_source(thing, KEEP)
     sent = arrays(content)
     a, b, c = (sent["vertices"][sent["faces"][:, corner]] for corner in range(3))
     assert (np.cross(b - a, c - a) * ((a + b + c) / 3 - sent["origin"])).sum(1).min() > 0
@@ -106,24 +105,24 @@ def test_modifiers_are_in_what_is_sent():
     thing = cube()
     thing.modifiers.new("Sub", "SUBSURF").levels = 2
     bpy.context.view_layer.update()
-    source, _ = read_source(thing, graph(), SourceWishes())
+    source, _ = read_source(thing, SourceWishes())
     assert len(source.faces) == 2 * 6 * 16
 
 
 def test_weights_come_from_the_group_or_the_sculpt_mask():
     thing = cube()
-    weights = arrays(read_source(thing, graph(), SourceWishes(weights="GROUP", group="Top"))[1])["weights"]
+    weights = arrays(read_source(thing, SourceWishes(weights="GROUP", group="Top"))[1])["weights"]
     assert np.allclose(weights, [0, 0.5, 0, 0.5, 0, 0.5, 0, 0.5])
-    assert np.allclose(arrays(read_source(thing, graph(), SourceWishes(weights="GROUP"))[1])["weights"], weights)
+    assert np.allclose(arrays(read_source(thing, SourceWishes(weights="GROUP"))[1])["weights"], weights)
     with pytest.raises(BadSettings, match="no sculpt mask"):
-        read_source(thing, graph(), SourceWishes(weights="MASK"))
+        read_source(thing, SourceWishes(weights="MASK"))
     mask = thing.data.attributes.new(".sculpt_mask", "FLOAT", "POINT")
     mask.data.foreach_set("value", np.linspace(0, 1, 8, dtype=np.float32))
     thing.data.update()
-    weights = arrays(read_source(thing, graph(), SourceWishes(weights="MASK"))[1])["weights"]
+    weights = arrays(read_source(thing, SourceWishes(weights="MASK"))[1])["weights"]
     assert np.allclose(weights, np.linspace(1, 0, 8))
     with pytest.raises(BadSettings, match="no vertex group Nose"):
-        read_source(thing, graph(), SourceWishes(weights="GROUP", group="Nose"))
+        read_source(thing, SourceWishes(weights="GROUP", group="Nose"))
 
 
 def test_symmetry_is_the_meshs_own_setting():
@@ -142,7 +141,7 @@ def test_wishes_that_would_break_the_mesh_are_refused_before_any_work(wishes, wo
     thing.modifiers.new("Sub", "SUBSURF")
     bpy.context.view_layer.update()
     with pytest.raises(BadMesh) as raised:
-        read_source(thing, graph(), wishes)
+        read_source(thing, wishes)
     assert words in raised.value.message and raised.value.hint
 
 
@@ -151,7 +150,7 @@ def test_kept_topology_moves_the_vertices_and_nothing_else_and_one_undo_restores
     thing = cube(keys=True)
     name, before, slots = thing.name, loops(thing.data), [slot.name for slot in thing.material_slots]
     start, smile = world(thing), np.array(thing.data.shape_keys.key_blocks["Smile"].data[0].co)
-    source, _ = read_source(thing, graph(), SourceWishes(keep_topology=True, modifiers="KEEP"))
+    source, _ = read_source(thing, SourceWishes(keep_topology=True, modifiers="KEEP"))
     bpy.ops.ed.undo_push(message="before")
     step = np.zeros((8, 3), np.float32)
     step[0] = (0.1, -0.2, 0.3)
@@ -179,7 +178,7 @@ def test_vertices_that_the_engine_did_not_move_stay_to_the_bit():
     thing = cube()
     held = np.empty(24, np.float32)
     thing.data.vertices.foreach_get("co", held)
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     land(source, source.vertices.copy())
     after = np.empty(24, np.float32)
     thing.data.vertices.foreach_get("co", after)
@@ -191,7 +190,7 @@ def test_kept_topology_with_modifiers_applied_gives_the_mesh_as_it_was_seen_and_
     thing.modifiers.new("Sub", "SUBSURF").levels = 1
     bpy.context.view_layer.update()
     seen = world(thing, thing.evaluated_get(graph()).data)
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     land(source, source.vertices + np.float32(0.25))
     assert not thing.modifiers and np.abs(world(thing) - seen - 0.25).max() < 1e-5
     assert [group.name for group in thing.vertex_groups] == ["Top"] and len(thing.data.materials) == 2
@@ -204,7 +203,7 @@ def test_kept_topology_with_modifiers_kept_moves_what_is_below_them():
     bpy.context.view_layer.update()
     seen = world(thing, thing.evaluated_get(graph()).data)
     base = world(thing)
-    source, _ = read_source(thing, graph(), SourceWishes(keep_topology=True, modifiers="KEEP"))
+    source, _ = read_source(thing, SourceWishes(keep_topology=True, modifiers="KEEP"))
     assert np.abs(source.vertices - seen).max() < 1e-6
     land(source, source.vertices + np.float32(0.1))
     assert [each.name for each in thing.modifiers] == ["Bend"] and np.abs(world(thing) - base - 0.1).max() < 1e-6
@@ -214,7 +213,7 @@ def test_a_mesh_that_others_share_is_not_changed_for_them():
     thing = cube()
     other = bpy.data.objects.new("other", thing.data)
     bpy.context.scene.collection.objects.link(other)
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     start = [tuple(vertex.co) for vertex in other.data.vertices]
     land(source, source.vertices + np.float32(1))
     assert other.data != thing.data and [tuple(vertex.co) for vertex in other.data.vertices] == start
@@ -225,7 +224,7 @@ def test_new_faces_replace_the_mesh_in_place_with_a_material_and_modifiers_go_or
         thing = cube()
         thing.modifiers.new("Sub", "SUBSURF")
         bpy.context.view_layer.update()
-        source, _ = read_source(thing, graph(), SourceWishes(modifiers=modifiers))
+        source, _ = read_source(thing, SourceWishes(modifiers=modifiers))
         vertices, faces, uvs = grid()
         landed, notes = land(source, vertices, faces, uvs)
         assert landed == thing and np.abs(world(thing) - vertices).max() < 1e-5
@@ -239,7 +238,7 @@ def test_new_faces_replace_the_mesh_in_place_with_a_material_and_modifiers_go_or
 
 def test_the_object_moved_meanwhile_takes_its_refined_mesh_along():
     thing = cube()
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     thing.matrix_world = Matrix.Translation((10, 0, 0)) @ thing.matrix_world
     bpy.context.view_layer.update()
     land(source, source.vertices + np.float32(0.5))
@@ -251,7 +250,7 @@ def test_the_object_moved_meanwhile_takes_its_refined_mesh_along():
     (lambda thing: thing.data.clear_geometry(), "was edited while it was refined")])
 def test_a_result_whose_mesh_is_gone_or_edited_becomes_an_object_of_its_own_and_this_is_told(spoil, words):
     thing = cube()
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     spoil(thing)
     landed, notes = land(source, source.vertices + np.float32(0.5))
     assert words in notes[0] and landed.name in notes[0]
@@ -262,7 +261,7 @@ def test_a_result_whose_mesh_is_gone_or_edited_becomes_an_object_of_its_own_and_
 def test_before_and_after_can_be_seen_in_turn_and_are_saved_with_the_file(tmp_path):
     thing = cube()
     start = world(thing)
-    source, _ = read_source(thing, graph(), KEEP)
+    source, _ = read_source(thing, KEEP)
     land(source, source.vertices + np.float32(0.5))
     bpy.context.view_layer.objects.active = thing
     after = world(thing)
@@ -309,74 +308,6 @@ def test_a_mesh_from_nothing_stands_where_what_it_was_made_of_stands():
     assert np.abs(world(bpy.data.objects["Suzanne Slipcast"]) - grid()[0]).max() < 1e-5
 
 
-def photo(width: int, height: int, name: str = "photo") -> bpy.types.Image:
-    image = bpy.data.images.new(name, width, height)
-    held = png(np.random.default_rng(2).integers(0, 256, (height, width, 3), dtype=np.uint8))
-    image.source = "FILE"
-    image.pack(data=held, data_len=len(held))
-    return image
-
-
-def camera_with(image, **more) -> bpy.types.Object:
-    data = bpy.data.cameras.new("shot")
-    made = bpy.data.objects.new("shot", data)
-    bpy.context.scene.collection.objects.link(made)
-    made.matrix_world = Matrix.Translation((0, -5, 1)) @ Matrix.Rotation(1.5, 4, "X")
-    shown = data.background_images.new()
-    shown.image = image
-    for name, value in more.items():
-        setattr(shown, name, value)
-    bpy.context.view_layer.update()
-    return made
-
-
-def test_photos_behind_cameras_are_sent_as_they_are_with_the_cameras_that_took_them():
-    played = Played()
-    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 400, 300
-    shots = [camera_with(photo(80, 60, str(number))) for number in range(2)]
-    cube()
-    assert OPS.refine(targets="PHOTOS", keep_topology=True) == {"FINISHED"}
-    frames = json.loads(played.sent["transforms.json"])["frames"]
-    assert [frame["file_path"] for frame in frames] == ["images/000.png", "images/001.png"]
-    assert played.sent["images/000.png"] == bytes(shots[0].data.background_images[0].image.packed_file.data)
-    assert np.allclose(frames[0]["transform_matrix"], np.array(shots[0].matrix_world), atol=1e-6)
-    assert (frames[0]["w"], frames[0]["h"], frames[0]["cx"], frames[0]["cy"]) == (80, 60, 40, 30)
-    assert frames[0]["fl_x"] == pytest.approx(50 / 36 * 80) and frames[0]["fl_y"] == pytest.approx(frames[0]["fl_x"])
-
-
-@pytest.mark.parametrize("method, size, wanted", [
-    # a frame of 400 x 300 with a focal length of 50 / 36 * 400 = 555.6 of its pixels
-    ("STRETCH", (80, 80), (555.6 * 80 / 400, 555.6 * 80 / 300)),      # each side by itself
-    ("FIT", (80, 80), (555.6 * 80 / 300, 555.6 * 80 / 300)),          # 300 x 300 of the frame
-    ("CROP", (80, 80), (555.6 * 80 / 400, 555.6 * 80 / 400))])        # 400 x 400
-def test_a_photo_of_another_shape_is_placed_as_blender_places_it_behind_the_camera(method, size, wanted):
-    from bl_ext.user_default.slipcast.addon.scene.photos import photo_camera
-
-    render = bpy.context.scene.render
-    render.resolution_x, render.resolution_y = 400, 300
-    made = camera_with(photo(*size), frame_method=method)
-    pinhole = photo_camera(made, made.data.background_images[0], bpy.context.scene, size)
-    assert (pinhole.fx, pinhole.fy) == pytest.approx(wanted, rel=1e-3)
-    assert (pinhole.cx, pinhole.cy) == pytest.approx((40, 40))
-
-
-def test_a_photo_that_is_moved_behind_its_camera_or_missing_is_refused_in_words():
-    from bl_ext.user_default.slipcast.addon.scene.photos import write_photos
-
-    Played()
-    cube()
-    with pytest.raises(RuntimeError, match=r"No camera of .* has a photo behind it"):
-        OPS.refine(targets="PHOTOS")
-    made = camera_with(photo(8, 8), scale=1.5)
-    with pytest.raises(BadCameras, match="moved, scaled"):
-        write_photos(bpy.context.scene, Path(bpy.app.tempdir) / "nothing")
-    made.data.background_images[0].scale = 1.0
-    made.data.background_images[0].image = lost = bpy.data.images.new("lost", 4, 4)
-    lost.source, lost.filepath = "FILE", "/no/such/photo.jpg"
-    with pytest.raises(RuntimeError, match="photo lost cannot be read"):
-        OPS.refine(targets="PHOTOS")
-
-
 def test_what_is_missing_is_said_before_any_work():
     Played()
     with pytest.raises(RuntimeError, match="Select the mesh that is to be refined"):
@@ -388,7 +319,7 @@ def test_what_is_missing_is_said_before_any_work():
         with pytest.raises(RuntimeError, match=words):
             OPS.refine(**asked)
     bpy.ops.object.mode_set(mode="EDIT")
-    with pytest.raises(RuntimeError, match="Leave edit mode first"):
+    with pytest.raises(RuntimeError, match="Go to Object Mode first"):
         OPS.refine(subject="Cube")
     bpy.ops.object.mode_set(mode="OBJECT")
 

@@ -7,6 +7,7 @@ import json
 import bpy
 import numpy as np
 import pytest
+from bl_ext.user_default.slipcast.addon.scene.files import write_result
 from bl_ext.user_default.slipcast.addon.scene.meshes import build_mesh
 from bl_ext.user_default.slipcast.addon.scene.results import Placement, PreparedResult, place_result, prepare_result
 from bl_ext.user_default.slipcast.bridge.errors import BadCameras, BadFrame, BadImage, BadMesh
@@ -86,6 +87,17 @@ def test_material_is_a_principled_shader_with_the_texture_as_base_colour():
     assert shader.type == "BSDF_PRINCIPLED"
     assert shader.inputs["Base Color"].links[0].from_node.image.name == "skull Base Color"
     assert not shader.inputs["Metallic"].is_linked and shader.inputs["Metallic"].default_value == 0
+
+
+def test_a_result_is_as_matte_in_blender_as_in_its_files(tmp_path):
+    made = _place(Placement("skull"))
+    shader = next(node for node in made.active_material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    folder = write_result(tmp_path, result())
+    glb = next(folder.glob("*.glb")).read_bytes()
+    described = json.loads(glb[20:20 + int.from_bytes(glb[12:16], "little")])     # after the two headers
+    in_file = described["materials"][0]["pbrMetallicRoughness"]["roughnessFactor"]
+    assert shader.inputs["Roughness"].default_value == pytest.approx(in_file)
+    assert f"Pr {in_file}\n" in next(folder.glob("*.mtl")).read_text()
 
 
 def test_a_normal_map_goes_through_a_normal_map_node_and_is_no_colour():

@@ -98,7 +98,7 @@ def test_cancel_before_anything_was_sent_needs_no_engine(tmp_path):
 def test_cancel_that_nobody_answers_does_not_last_for_ever(tmp_path, monkeypatch):
     session, client, _ = _submitted(tmp_path)
     client.cancel = lambda job: None
-    monkeypatch.setattr("bl_ext.user_default.slipcast.addon.session.CANCEL_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("bl_ext.user_default.slipcast.addon.job_run.CANCEL_TIMEOUT_S", 0.05)
     session.cancel()
     _pump_until(session, lambda: session.job is None)
     assert "did not answer" in session.error.message
@@ -263,8 +263,7 @@ def test_error_is_copied_with_what_one_asks_first_when_one_gets_it_by_mail(tmp_p
     assert bpy.ops.slipcast.copy_error() == {"FINISHED"}
     # without a window Blender has no clipboard, so what would be in it is asked of the operator with another one
     clipboard = SimpleNamespace(clipboard="")
-    pressed = SimpleNamespace(report=lambda level, words: None)
-    SLIPCAST_OT_copy_error.execute(pressed, SimpleNamespace(window_manager=clipboard))
+    assert SLIPCAST_OT_copy_error.do(None, SimpleNamespace(window_manager=clipboard)) == "Diagnostics copied"
     first, second = clipboard.clipboard.splitlines()
     assert first == "No object was found. Give masks."
     assert second == f"[bad_masks] Slipcast {VERSION}, engine {VERSION} on cpu, Blender {bpy.app.version_string}"

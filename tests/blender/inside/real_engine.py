@@ -59,7 +59,8 @@ def test_pictures_become_an_object_in_the_right_place_with_the_right_colours(tmp
     assert bpy.ops.slipcast.generate(folder=str(views), quality="draft", face_budget=2000, texture_px="512",
                                      import_cameras=True) == {"FINISHED"}
     made = bpy.data.objects["pebble"]
-    matrix = np.array(list(made["slipcast_world_from_views"])).reshape(4, 4)
+    space = np.reshape(made["slipcast_views_from_local"].to_list(), (4, 4))
+    matrix = np.array(made.matrix_basis) @ np.linalg.inv(space)
     assert np.allclose(matrix[:3, :3], np.eye(3))  # target size 0: the size the cameras have it in
     local = np.array([vertex.co for vertex in made.data.vertices])
     world = local - matrix[:3, 3]  # cursor at 0: back where the views have it

@@ -110,7 +110,7 @@ def _own_camera(made: bpy.types.Object) -> bpy.types.Object:
 
 def _overlap(made: bpy.types.Object, camera: bpy.types.Object) -> float:
     """Intersection over union of the object as the camera sees it and the mask that it was made of."""
-    [mask], _ = mask_store.kept_masks(made["slipcast_views"], [made])
+    [mask], _ = mask_store.kept_masks(made["slipcast_picture"], [made])
     solid = grey_of_png(mask.png)[::-1] > 0.5
     width, height = (int(side) for side in camera["slipcast_render_size"])
     seen = _seen(made, camera, width, height)
