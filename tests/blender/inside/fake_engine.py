@@ -27,6 +27,7 @@ def load_package(start_py: str) -> None:
 def run(method, settings, files, link, device):
     """A Runner: a textured sheet after `seconds`, with progress and previews on the way."""
     from slipcast.bridge.errors import BadMasks, Cancelled
+    from slipcast.engine.workersocket import PreviewState
 
     seed = settings["seed"]
     steps, vertices = {SLOW: (600, 3), STREAM: (160, 60_000)}.get(seed, (4, 3))
@@ -36,7 +37,8 @@ def run(method, settings, files, link, device):
         link.report(SimpleNamespace(stage="hull", index=3, count=9, done=done, total=steps, unit="views",
                                     stage_seconds=time.perf_counter() - started, loss=None,
                                     seconds_left=None))
-        link.preview(lambda: [("f4", (vertices, 3), bytes(12 * vertices)), ("i4", (vertices, 3), faces)])
+        link.preview(lambda: [("f4", (vertices, 3), bytes(12 * vertices)), ("i4", (vertices, 3), faces)],
+                     PreviewState())
         if link.is_cancelled():
             raise Cancelled("Cancelled during hull.")
         if seed == BAD_MASKS:
