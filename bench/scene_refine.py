@@ -26,7 +26,8 @@ import numpy as np
 import torch
 import trimesh
 
-from ..addon.scene.refine_source import SourceWishes, read_source, triangles_of
+from ..addon.scene.meshes import positions_of, triangles_of
+from ..addon.scene.refine_source import SourceWishes, read_source
 from ..addon.scene.targets import TargetSettings, render_targets
 from ..bridge.folders import collect_view_folder
 from ..bridge.settings import QUALITIES, RefineMeshSettings
@@ -97,7 +98,8 @@ def solid_truth(thing: bpy.types.Object) -> trimesh.Trimesh:
     modifier = copy.modifiers.new("Remesh", "REMESH")
     modifier.mode, modifier.voxel_size = "VOXEL", VOXEL * max(thing.dimensions)
     graph = bpy.context.evaluated_depsgraph_get()
-    positions, faces, _ = triangles_of(copy.evaluated_get(graph).to_mesh())
+    mesh = copy.evaluated_get(graph).to_mesh()
+    positions, faces = positions_of(mesh), triangles_of(mesh)
     matrix = np.array(thing.matrix_world)
     bpy.data.objects.remove(copy)
     shape = trimesh.Trimesh(positions @ matrix[:3, :3].T + matrix[:3, 3], faces, process=True)
