@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 import tomllib
@@ -136,6 +137,14 @@ def test_the_bridge_and_the_engine_server_load_no_torch_no_numpy_no_bpy():
     loaded = loaded_after("import slipcast.bridge.client, slipcast.engine.server, slipcast.engine.__main__")
     assert not {"bpy", "torch", "numpy", "cv2", "scipy"} & loaded
     assert "zmq" in loaded
+
+
+@pytest.mark.parametrize(("before", "after"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")])
+def test_threads_of_the_engine_sleep_while_they_wait_unless_it_was_said_otherwise(before: dict, after: str):
+    others = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    code = "import slipcast.engine, os, sys; print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], env=others | before, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == [after, "False"]     # it is read when torch is loaded
 
 
 def test_the_packages_that_are_installed_are_the_packages_there_are():

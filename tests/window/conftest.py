@@ -45,10 +45,11 @@ class RealBlender:
         The script is given the zip, `out`, the engine's Python and `arguments`. pictures: where below
         SLIPCAST_WINDOW_PICTURES, if that is set, `out` is copied to. Skips without a screen.
         """
-        assert self.run("--background", "--python-expr", NO_SPLASH).returncode == 0
+        own = {"BLENDER_USER_RESOURCES": str(out.with_name(f"{out.name}-blender"))}   # preferences are saved at the end
+        assert self.run("--background", "--python-expr", NO_SPLASH, **own).returncode == 0
         done = self.run(*options, "--window-geometry", "0", "0", "1280", "800",
                         "--python", str(Path(__file__).resolve().parent / script), "--",
-                        str(self.zip), str(out), str(self.engine_python), *arguments)
+                        str(self.zip), str(out), str(self.engine_python), *arguments, **own)
         output = done.stdout + done.stderr
         if "open a display" in output:
             pytest.skip("no screen for Blender's window: set DISPLAY, or run it under xvfb-run")
