@@ -183,7 +183,7 @@ print(sorted(name.rpartition(".")[2] for name, device in backend._loaded))
 
 
 def test_previews_cost_at_most_a_twentieth_of_the_loop(two_colours):
-    """Processor seconds of the loop with previews packed, hashed and counted, against those without: two turns about,
+    """Processor seconds of the loop with previews packed, hashed and counted, against those without: four turns about,
     the least of each; the same iterations, so that only the previews differ."""
     settings = dataclasses.replace(TWO, levels=(RefineLevel(64, 1000, 50),))
 
@@ -197,7 +197,7 @@ def test_previews_cost_at_most_a_twentieth_of_the_loop(two_colours):
         return time.process_time() - started
 
     refine_mesh(ball(3), *two_colours, dataclasses.replace(settings, seconds=0.1), CPU, make_stage())     # compiles
-    without, with_previews = (min(times) for times in zip(*((seconds(None), seconds(send)) for _ in range(2))))
+    without, with_previews = (min(times) for times in zip(*((seconds(None), seconds(send)) for _ in range(4))))
     assert with_previews <= 1.05 * without + 0.02, (with_previews, without)    # 0.02: what a clock may be off by
 
 
