@@ -134,8 +134,8 @@ def need_words(info: ModelInfo) -> str:
     """What it costs: "1,677 MB to download; needs 6.0 GB on a graphics card, or 4.0 GB of memory"."""
     if not info.bytes:
         return "Nothing to download"
-    return (f"{info.bytes / MEGABYTE:,.0f} MB to download; needs {info.vram / GIGABYTE:.1f} GB on a graphics card, or "
-            f"{info.ram / GIGABYTE:.1f} GB of memory")
+    card = f"{info.vram / GIGABYTE:.1f} GB on a graphics card, or " if info.vram else ""     # else it never runs on one
+    return f"{info.bytes / MEGABYTE:,.0f} MB to download; needs {card}{info.ram / GIGABYTE:.1f} GB of memory"
 
 
 def licence_words(info: ModelInfo) -> str:

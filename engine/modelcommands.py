@@ -99,9 +99,9 @@ def _as_sent(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _facts(spec: ModelSpec) -> str:
     commercial = "" if spec.commercial_use else ", no commercial use"
+    gpu = f" or {spec.vram_bytes / GB:.1f} GB on a GPU" if spec.vram_bytes else ""     # else it never runs on one
     return (f"{spec.name}: {spec.title}, licence {spec.licence}{commercial} ({spec.licence_url}), download "
-            f"{spec.download_bytes / MB:,.0f} MB, needs {spec.ram_bytes / GB:.1f} GB of memory on the CPU or "
-            f"{spec.vram_bytes / GB:.1f} GB on a GPU")
+            f"{spec.download_bytes / MB:,.0f} MB, needs {spec.ram_bytes / GB:.1f} GB of memory on the CPU{gpu}")
 
 
 def _what_is_there(store: WeightStore, spec: ModelSpec) -> dict[str, Any]:

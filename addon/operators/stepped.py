@@ -24,7 +24,7 @@ class Step(Protocol):
 
 
 class SteppedOperator(SlipcastOperator):
-    """Base. Nothing else can be done in Blender meanwhile, so nothing can pull data away under the steps."""
+    """Base. A person can do nothing else in Blender meanwhile; what comes from timers waits (scene/busy.py)."""
 
     _steps: Generator[Any, None, None] | None = None
     _timer: bpy.types.Timer | None = None

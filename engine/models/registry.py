@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -39,7 +39,7 @@ class Models:
         if name in self.broken:
             raise BadSettings(f"The model {name!r} cannot be used: {self.broken[name]}.",
                               "Install a version of it that fits this Slipcast.")
-        raise BadSettings(f"There is no model called {name!r}.", f"Known: {', '.join(self.models)}.")
+        raise _unknown(name, self.models)
 
     @property
     def specs(self) -> tuple[ModelSpec, ...]:
@@ -48,7 +48,15 @@ class Models:
 
     def spec(self, name: str) -> ModelSpec:
         """Of a model or a network that cuts out. Raises BadSettings as `get` does."""
-        return CUTTERS[name].spec if name in CUTTERS else self.get(name).spec
+        if name in CUTTERS:
+            return CUTTERS[name].spec
+        if name not in self.models and name not in self.broken:
+            raise _unknown(name, (*self.models, *CUTTERS))
+        return self.get(name).spec
+
+
+def _unknown(name: str, known: Iterable[str]) -> BadSettings:
+    return BadSettings(f"There is no model called {name!r}.", f"Known: {', '.join(known)}.")
 
 
 def find_models() -> Models:

@@ -5,6 +5,7 @@ import hashlib
 import os
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -234,12 +235,17 @@ def test_one_task_at_a_time_the_same_asked_twice_is_one_and_unknown_names_are_sa
     assert "name of a model" in str(refused(client))
 
 
-def test_damage_is_found_by_verify_and_told_in_the_list(client, server, tmp_path):
-    _, url = server
+def fetch_and_damage(client, url: str, path: Path) -> None:
+    """One byte of the fetched file is another one; its size stays."""
     client.fetch_model("toy", mirror=url)
     assert ended(client)[0].state == "done"
-    path = tmp_path / "weights" / "toy" / "a.ckpt"
     path.write_bytes(bytes([CONTENT[0] ^ 1]) + CONTENT[1:])
+
+
+def test_damage_is_found_by_verify_and_told_in_the_list(client, server, tmp_path):
+    _, url = server
+    path = tmp_path / "weights" / "toy" / "a.ckpt"
+    fetch_and_damage(client, url, path)
     client.verify_model("toy")
     last = ended(client)[0]
     assert (last.state, last.error.code) == ("failed", "bad_weights")
@@ -369,10 +375,8 @@ def test_a_list_asked_for_again_while_the_engine_looks_does_not_throw_away_what_
 # --- weights that are there already ---------------------------------------------------------------------------------
 def test_fetching_what_is_here_compares_it_and_brings_what_is_damaged_again(client, server, tmp_path):
     behaviour, url = server
-    client.fetch_model("toy", mirror=url)
-    assert ended(client)[0].state == "done"
     path = tmp_path / "weights" / "toy" / "a.ckpt"
-    path.write_bytes(bytes([CONTENT[0] ^ 1]) + CONTENT[1:])
+    fetch_and_damage(client, url, path)
     client.fetch_model("toy", offline=True)
     assert ended(client)[0].error.code == "no_network"
     assert not one(list_where(client, lambda found: not one(found, "toy").verified), "toy").verified

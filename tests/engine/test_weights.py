@@ -337,11 +337,14 @@ def test_the_command_lists_verifies_and_removes(tmp_path: Path, capfd):
     assert main(["models", "list", "--folder", folder]) == 0
     out = capfd.readouterr().out
     assert "triposr: TripoSR, licence MIT" in out and "1,677 MB" in out and "not fetched" in out
+    assert "needs 3.0 GB of memory on the CPU or 4.0 GB on a GPU;" in out
+    assert "needs 0.6 GB of memory on the CPU;" in out
     for action in ("verify", "remove"):
         assert main(["models", action, "triposr", "--folder", folder]) == 1
     assert main(["models", "fetch", "triposr", "--offline", "--folder", folder]) == 1
     assert "switched off" in capfd.readouterr().err
     assert main(["models", "fetch", "nosuch", "--folder", folder]) == 2
+    assert "Known: triposr, silhouette, u2net" in capfd.readouterr().err
     (tmp_path / "model.ckpt").write_bytes(b"short")
     assert main(["models", "fetch", "triposr", "--from", str(tmp_path), "--folder", folder]) == 1
     assert "5 bytes" in capfd.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 import hashlib
 import sys
 import threading
+from dataclasses import replace
 
 import bpy
 import pytest
@@ -88,6 +89,7 @@ def test_list_says_licence_size_and_need_of_memory_before_anything_is_downloaded
     assert desk.loaded and not desk.busy and {"triposr", "toy", "strict"} <= {info.name for info in desk.models}
     assert licence_words(_model("triposr")) == "Licence: MIT"
     assert need_words(_model()) == "3 MB to download; needs 2.0 GB on a graphics card, or 1.5 GB of memory"
+    assert need_words(replace(_model(), vram=0)) == "3 MB to download; needs 1.5 GB of memory"
     assert licence_words(_model("strict")) == "No commercial use: licence CC0"
     assert state_words(_model()) == "Not on this computer yet"
     assert [knob["name"] for knob in _model().settings] == ["depth"]
