@@ -169,14 +169,14 @@ class Refinement:
         painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99))
         order = _view_order(len(targets.clip), settings.views_per_step, random)
         smooth, done = 0.0, 0
-        while done < level.iterations and not watch.over and not self._stage.ends_early():
+        while forecast.level_done < 1 and not watch.over and not self._stage.ends_early():
             chosen = torch.from_numpy(next(order)).to(device)
             positions = leash.move(steps.positions_from_stiff(stiff))
             loss = view_loss(positions, colours * sight.brightness(positions, surface, chosen), surface, targets,
                              chosen, sight.settings, scene.frame.radius)
             bend, change = bending(leash.bent(positions), surface, degree)
             (loss + settings.fairness * bend + settings.evenness * change).backward()
-            rate = level.rate * edge * settings.last_rate**(done / level.iterations)
+            rate = level.rate * edge * settings.last_rate**forecast.level_done
             mover.step(rate)
             painter.step()
             painter.zero_grad()

@@ -61,9 +61,26 @@ def view_loss(positions: torch.Tensor, colours: torch.Tensor, surface: Surface,
     away = drawn - wanted
     total = settings.silhouette * (away[..., 3].square() * weight).sum()
     if settings.colour:
-        off = ((away[..., :3].square().sum(-1) + COLOUR_ROUNDING**2).sqrt() - COLOUR_ROUNDING) * weight
+        known = (targets.known[chosen] > 0)[..., None]
+        off = colours_off(away[..., :3] * known, _half_edge_px(surface, side)) * targets.trust[chosen][:, None, None]
         total = total + settings.colour * off.sum()
     return (total + _geometry(positions, clip, rast, surface, targets, chosen, settings, radius)) * scale
+
+
+def _half_edge_px(surface: Surface, side: int) -> int:
+    """Pixels that half an edge of the mesh spans: the object's sphere, 2 wide, fills about a view."""
+    return max(round(surface.edge_length * side / 4), 1)
+
+
+def colours_off(away: torch.Tensor, cell: int) -> torch.Tensor:
+    """By how much colours are off in each cell of `cell` pixels, times its pixels. away: (B, H, W, 3).
+
+    A triangle mixes its corners' colours, so it cannot show a border of colours as sharp as the view does; pixel by
+    pixel it would be bent until its blur is seen at a sharper angle. On the mean over a cell the blur has no say, the
+    place of the border has.
+    """
+    mean = torch.nn.functional.avg_pool2d(away.permute(0, 3, 1, 2), cell, ceil_mode=True)
+    return ((mean.square().sum(1) + COLOUR_ROUNDING**2).sqrt() - COLOUR_ROUNDING) * cell**2
 
 
 def _linear_light(rgba: torch.Tensor) -> torch.Tensor:

@@ -49,7 +49,7 @@ REFINE_PRESETS: dict[str, RefineSettings] = {
     "draft": RefineSettings(seconds=20.0, levels=(
         RefineLevel(96, 3_000, 250), RefineLevel(160, 8_000, 150, 0.8, 0.4))),
     "normal": RefineSettings(seconds=60.0, levels=(
-        RefineLevel(128, 4_000, 400), RefineLevel(192, 9_000, 300),
+        RefineLevel(128, 4_000, 600), RefineLevel(192, 9_000, 450),
         RefineLevel(320, 20_000, 300, 0.6, 0.4))),
     "high": RefineSettings(seconds=180.0, levels=(
         RefineLevel(128, 4_000, 600), RefineLevel(224, 12_000, 500),

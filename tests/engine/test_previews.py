@@ -141,6 +141,40 @@ def test_the_time_left_is_what_iterations_take_and_never_more_than_the_budget(mo
     assert short.seconds_left == pytest.approx(7.0)     # 4 s of processor are 8 s of the clock, 1 is gone
 
 
+def iterations_until_done(forecast: Forecast, level: int, clock: Clock, seconds: float) -> int:
+    forecast.begin(level)
+    done = 0
+    while forecast.level_done < 1:
+        clock.now += seconds
+        forecast.step()
+        done += 1
+    return done
+
+
+def test_levels_become_shorter_alike_where_the_time_is_too_short_and_stay_whole_where_it_is_not(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(time, "perf_counter", clock)
+    monkeypatch.setattr(time, "process_time", clock)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    settings = dataclasses.replace(TWO, levels=(RefineLevel(64, 0, 400), RefineLevel(128, 0, 200)), seconds=20.0)
+    enough = Forecast(settings, Watch(130.0, CPU))      # 40 and 80 are needed
+    assert [iterations_until_done(enough, 0, clock, 0.1), iterations_until_done(enough, 1, clock, 0.4)] == [400, 200]
+    began = clock.now
+    watch = Watch(60.0, CPU)
+    short = Forecast(settings, watch)
+    done = [iterations_until_done(short, 0, clock, 0.1), iterations_until_done(short, 1, clock, 0.4)]
+    assert [done[0] / 400, done[1] / 200] == pytest.approx([0.5, 0.5], abs=0.03)
+    assert clock.now - began == pytest.approx(60, rel=0.02)
+    # one slow moment is not taken for the pace of the whole
+    clock.now = 0.0
+    hiccup = Forecast(settings, Watch(130.0, CPU))
+    hiccup.begin(0)
+    for each in range(10):
+        clock.now += 0.3 if each == 4 else 0.01
+        hiccup.step()
+    assert hiccup.level_done == pytest.approx(10 / 400)
+
+
 def test_the_time_counts_the_remesh_and_the_light_before_the_first_iteration_but_not_what_compiles(two_colours,
                                                                                                   monkeypatch):
     clock = Clock()

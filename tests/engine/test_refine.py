@@ -17,7 +17,7 @@ from slipcast.engine.pipeline.largesteps import AdamUniform, LargeSteps
 from slipcast.engine.pipeline.manifold import components_of_faces, is_closed
 from slipcast.engine.pipeline.normals import vertex_normals
 from slipcast.engine.pipeline.refine import refine_mesh
-from slipcast.engine.pipeline.refine_losses import COLOUR_ROUNDING, Surface, view_loss
+from slipcast.engine.pipeline.refine_losses import COLOUR_ROUNDING, Surface, colours_off, view_loss
 from slipcast.engine.pipeline.refine_settings import REFINE_PRESETS, RefineLevel, RefineSettings, refine_preset
 from slipcast.engine.pipeline.targets import UnitFrame, crop_of, make_targets
 from slipcast.engine.pipeline.types import Camera, Mask, Mesh, View, ViewSet
@@ -294,3 +294,11 @@ def test_a_far_object_of_any_size_is_refined_alike(bumps):
     near = refine_mesh(start, views, masks, short, CPU, make_stage())
     there = refine_mesh(far, ViewSet(tuple(moved(view) for view in views.views)), masks, short, CPU, make_stage())
     assert to_trimesh(there).volume / size**3 == pytest.approx(to_trimesh(near).volume, rel=0.01)
+
+
+def test_the_blur_of_a_border_of_colours_says_nothing_and_its_place_all():
+    blur, shift = torch.zeros(1, 4, 4, 3), torch.zeros(1, 4, 4, 3)
+    blur[:, :, 1], blur[:, :, 2] = -0.25, 0.25      # a border that the mesh shows over two pixels
+    shift[:, :, 2] = 0.5                            # one that is half a pixel off
+    assert colours_off(blur, 4).sum() == 0 < colours_off(blur, 1).sum()
+    assert colours_off(shift, 4).sum() > 0.8 * colours_off(shift, 1).sum()
