@@ -7,9 +7,18 @@ import torch
 import warp as wp
 from torch.autograd.function import once_differentiable
 
-from .antialias_kernels import Mesh, blend_contours, find_contours, push_contours
+from .antialias_kernels import (
+    NEAREST_W,
+    STRETCH,
+    Contours,
+    Mesh,
+    blend_contours,
+    find_contours,
+    mark_contours,
+    push_contours,
+)
 from .arguments import Backend, check_backend, check_faces, check_positions, check_rast, check_triangle_ids, need
-from .backend import Scatter, launch_pixels, plan_pieces, wrap
+from .backend import Scatter, launch_items, launch_pixels, plan_pieces, wrap
 from .fragments import screen_from_clip
 from .rasterize import clip_gradient
 from .topology import build_topology
@@ -55,28 +64,43 @@ def _kernel_mesh(screen: torch.Tensor, faces: torch.Tensor, topology: torch.Tens
     return mesh
 
 
+def _kernel_contours(code: torch.Tensor, stretches: torch.Tensor) -> Any:
+    contours = Contours()
+    contours.code, contours.marked, contours.touched = wrap(code, wp.vec2i), wrap(stretches[0]), wrap(stretches[1])
+    return contours
+
+
+def _flat(screen: torch.Tensor) -> torch.Tensor:
+    """(N, V, 2) pixels, NaN where a vertex is not before the eye."""
+    w = screen[..., 3:]
+    return (screen[..., :2] / torch.where(w > NEAREST_W, w, torch.nan)).contiguous()
+
+
 class _Antialias(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, color: torch.Tensor, rast: torch.Tensor, positions: torch.Tensor, faces: torch.Tensor,
                 topology: torch.Tensor, max_steps: int) -> torch.Tensor:
         views, height, width, _ = color.shape
         screen = screen_from_clip(positions, height, width).contiguous()
-        code = torch.empty((views, height, width, 2), dtype=torch.int32, device=color.device)
+        code = torch.full((views, height, width, 2), -1, dtype=torch.int32, device=color.device)
+        stretches = torch.zeros((2, views, height, -(-width // STRETCH)), dtype=torch.int32, device=color.device)
         result = color.clone()
-        ctx.save_for_backward(color, screen, faces, topology, code)
+        ctx.save_for_backward(color, screen, faces, topology, code, stretches)
         ctx.max_steps = max_steps
         if color.numel() and len(faces):
             plan = plan_pieces(views, height, color.device)
             mesh = _kernel_mesh(screen, faces, topology, max_steps)
-            codes = wrap(code, wp.vec2i)
-            launch_pixels(find_contours, plan, width, [mesh, wrap(rast, wp.vec4), codes], color.device)
-            launch_pixels(blend_contours, plan, width, [mesh, codes, wrap(color), 0, wrap(result)], color.device)
+            contours = _kernel_contours(code, stretches)
+            flat = wrap(_flat(screen), wp.vec2)
+            launch_items(mark_contours, plan, len(faces), [mesh, flat, contours], color.device)
+            launch_pixels(find_contours, plan, width, [mesh, wrap(rast, wp.vec4), contours], color.device)
+            launch_pixels(blend_contours, plan, width, [mesh, contours, wrap(color), 0, wrap(result)], color.device)
         return result
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        color, screen, faces, topology, code = ctx.saved_tensors
+        color, screen, faces, topology, code, stretches = ctx.saved_tensors
         views, height, width, _ = color.shape
         plan = plan_pieces(views, height, color.device)
         grad = grad.contiguous()
@@ -84,8 +108,8 @@ class _Antialias(torch.autograd.Function):
         found = Scatter(plan, views, screen.shape[1], 4, screen, shared=False)
         if color.numel() and len(faces):
             mesh = _kernel_mesh(screen, faces, topology, ctx.max_steps)
-            codes = wrap(code, wp.vec2i)
-            launch_pixels(blend_contours, plan, width, [mesh, codes, wrap(grad), 1, wrap(to_color)], color.device)
-            launch_pixels(push_contours, plan, width, [mesh, codes, wrap(color), wrap(grad),
+            contours = _kernel_contours(code, stretches)
+            launch_pixels(blend_contours, plan, width, [mesh, contours, wrap(grad), 1, wrap(to_color)], color.device)
+            launch_pixels(push_contours, plan, width, [mesh, contours, wrap(color), wrap(grad),
                                                       wrap(found.buffers, wp.vec4)], color.device, found.slot_of)
         return to_color, None, clip_gradient(found.sum(), height, width), None, None, None

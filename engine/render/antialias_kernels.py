@@ -17,6 +17,9 @@ wp.set_module_options({"enable_backward": False})   # gradients are written by h
 NEAREST_W = 1.0e-6
 NOWHERE = -1.0e30
 LEAST_TURN = 1.0e-3    # pixels; less is rounding, where the plane goes through a vertex
+NEARLY = 1.0e-2        # pixels; where rounding may decide, an edge counts as a possible outline
+UNKNOWN = -2           # of a pair: a possible outline crosses it
+STRETCH = 32           # pixels of a row that are passed over at once where there is nothing
 BEHIND = -1.0          # pixels behind the near pixel's centre at which following the cut ends
 
 
@@ -26,6 +29,16 @@ class Mesh:
     faces: wp.array(dtype=wp.int32, ndim=2)
     links: wp.array(dtype=wp.int32)               # opposite half-edges
     max_steps: int
+
+
+@wp.struct
+class Contours:
+    """code: (N, H, W), for the pair right of a pixel and the one below it what find_pair tells. marked, touched: (N, H,
+    stretches of a row), not 0 where pairs begin that may be contours, and where pixels are that belong to a contour's
+    pair. They alone need to be looked at."""
+    code: wp.array(dtype=wp.vec2i, ndim=3)
+    marked: wp.array(dtype=wp.int32, ndim=3)
+    touched: wp.array(dtype=wp.int32, ndim=3)
 
 
 @wp.func
@@ -145,17 +158,21 @@ def contour_at(mesh: Mesh, block: int, face: int, goal: int, x: float, y: float,
 
 
 @wp.func
-def steep(mesh: Mesh, block: int, half: int, axis: int) -> int:
-    """1 when an edge runs rather across the pair's axis than along it."""
+def slant(mesh: Mesh, block: int, half: int) -> wp.vec2:
+    """How far an edge goes across and down on the screen, times the w of both its ends."""
     face = half / 3
     k = half - 3 * face
     a = mesh.screen[block, mesh.faces[face, k]]
     b = mesh.screen[block, mesh.faces[face, (k + 1) % 3]]
-    # direction of the edge on the screen, times both w
-    dx = wp.abs(b[0] * a[3] - a[0] * b[3])
-    dy = wp.abs(b[1] * a[3] - a[1] * b[3])
+    return wp.vec2(wp.abs(b[0] * a[3] - a[0] * b[3]), wp.abs(b[1] * a[3] - a[1] * b[3]))
+
+
+@wp.func
+def steep(mesh: Mesh, block: int, half: int, axis: int) -> int:
+    """1 when an edge runs rather across the pair's axis than along it."""
+    by = slant(mesh, block, half)
     result = int(0)
-    if (axis == 0 and dy >= dx) or (axis == 1 and dx > dy):
+    if (axis == 0 and by[1] >= by[0]) or (axis == 1 and by[0] > by[1]):
         result = 1
     return result
 
@@ -189,19 +206,133 @@ def find_pair(mesh: Mesh, rast: wp.array(dtype=wp.vec4, ndim=3), block: int, row
     return result
 
 
+@wp.func
+def is_fold(p: wp.vec2, q: wp.vec2, own: wp.vec2, other: wp.vec2) -> int:
+    """1 unless the two triangles at the edge p-q surely lie on different sides of it on the screen (NaN is unsure)."""
+    along = q - p
+    one = along[0] * (own[1] - p[1]) - along[1] * (own[0] - p[0])
+    two = along[0] * (other[1] - p[1]) - along[1] * (other[0] - p[0])
+    nearly = NEARLY * (wp.abs(along[0]) + wp.abs(along[1]))
+    result = int(1)
+    if (one > nearly and two < -nearly) or (one < -nearly and two > nearly):
+        result = 0
+    return result
+
+
+@wp.func
+def mark_pairs(p: wp.vec4, q: wp.vec4, axis: int, contours: Contours, block: int, first_line: int, end_line: int,
+               first_place: int, end_place: int) -> int:
+    """Mark the pairs along rows (axis 0) or columns (axis 1) that the edge p-q crosses. lines: rows (axis 0) or columns
+    in which to look; places: columns or rows in which a pair may begin."""
+    first = first_line
+    end = end_line
+    if wp.min(p[3], q[3]) > NEAREST_W:
+        a = p[1 - axis] / p[3] - 0.5
+        b = q[1 - axis] / q[3] - 0.5
+        first = int(wp.clamp(wp.floor(wp.min(a, b)), float(first_line), float(end_line)))
+        end = int(wp.clamp(wp.ceil(wp.max(a, b)) + 1.0, float(first_line), float(end_line)))
+    for line in range(first, end):
+        x = 0.5
+        y = float(line) + 0.5
+        if axis == 1:
+            x = float(line) + 0.5
+            y = 0.5
+        u = pair_frame(p, x, y, axis, 1.0)
+        v = pair_frame(q, x, y, axis, 1.0)
+        if (u[1] >= 0.0) != (v[1] >= 0.0):
+            at = crossing(u, v)
+            if at > float(first_place) - 1.0 and at < float(end_place) + 1.0:
+                low = int(wp.floor(at - NEARLY))
+                high = int(wp.floor(at + NEARLY))
+                for place in range(wp.max(low, first_place), wp.min(high + 1, end_place)):
+                    if axis == 0:
+                        contours.code[block, line, place][0] = UNKNOWN
+                        contours.marked[block, line, place / STRETCH] = 1
+                    else:
+                        contours.code[block, place, line][1] = UNKNOWN
+                        contours.marked[block, place, line / STRETCH] = 1
+    return 0
+
+
+@wp.func
+def mark_edge(mesh: Mesh, contours: Contours, block: int, half: int, first_row: int, end_row: int) -> int:
+    face = half / 3
+    k = half - 3 * face
+    p = mesh.screen[block, mesh.faces[face, k]]
+    q = mesh.screen[block, mesh.faces[face, (k + 1) % 3]]
+    by = slant(mesh, block, half)                # of an edge that is about as steep as flat, rounding decides
+    if by[1] >= by[0] * (1.0 - NEARLY):
+        mark_pairs(p, q, 0, contours, block, first_row, end_row, 0, contours.code.shape[2] - 1)
+    if by[0] >= by[1] * (1.0 - NEARLY):
+        mark_pairs(p, q, 1, contours, block, 0, contours.code.shape[2], first_row,
+                   wp.min(end_row, contours.code.shape[1] - 1))
+    return 0
+
+
 @wp.kernel
-def find_contours(mesh: Mesh, rast: wp.array(dtype=wp.vec4, ndim=3), code: wp.array(dtype=wp.vec2i, ndim=3),
+def mark_contours(mesh: Mesh, flat: wp.array(dtype=wp.vec2, ndim=2), contours: Contours, block: int,
+                  first_row: int, end_row: int, span: int):
+    """Mark the pixel pairs that the image of a fold or a border of the mesh crosses: no surface ends in others.
+    flat: (N, V) vertices on the screen in pixels, NaN for those that are not before the eye."""
+    part = wp.tid()
+    face = part * span
+    end = wp.min(part * span + span, mesh.faces.shape[0])
+    while face < end:
+        a = flat[block, mesh.faces[face, 0]]
+        b = flat[block, mesh.faces[face, 1]]
+        c = flat[block, mesh.faces[face, 2]]
+        for k in range(3):
+            half = 3 * face + k
+            link = mesh.links[half]
+            # of two half-edges that lead to each other one is enough
+            if link < half or mesh.links[link] != half:
+                fold = int(1)
+                if link >= 0:
+                    across = link / 3
+                    other = flat[block, mesh.faces[across, (link - 3 * across + 2) % 3]]
+                    if k == 0:
+                        fold = is_fold(a, b, c, other)
+                    elif k == 1:
+                        fold = is_fold(b, c, a, other)
+                    else:
+                        fold = is_fold(c, a, b, other)
+                if fold == 1:
+                    mark_edge(mesh, contours, block, half, first_row, end_row)
+        face = face + 1
+
+
+@wp.func
+def touch(contours: Contours, block: int, row: int, column: int, axis: int) -> int:
+    contours.touched[block, row, column / STRETCH] = 1
+    contours.touched[block, row + axis, (column + 1 - axis) / STRETCH] = 1
+    return 0
+
+
+@wp.kernel
+def find_contours(mesh: Mesh, rast: wp.array(dtype=wp.vec4, ndim=3), contours: Contours,
                   block: int, first_row: int, end_row: int, span: int):
+    """What marked pairs are."""
     row, part = wp.tid()
     row = row + first_row
-    for column in range(part * span, wp.min(part * span + span, rast.shape[2])):
-        right = int(-1)
-        below = int(-1)
-        if column + 1 < rast.shape[2]:
-            right = find_pair(mesh, rast, block, row, column, 0)
-        if row + 1 < rast.shape[1]:
-            below = find_pair(mesh, rast, block, row, column, 1)
-        code[block, row, column] = wp.vec2i(right, below)
+    column = part * span
+    end = wp.min(part * span + span, rast.shape[2])
+    while column < end:
+        stop = wp.min(end, (column / STRETCH + 1) * STRETCH)
+        if contours.marked[block, row, column / STRETCH] == 0:
+            column = stop
+        while column < stop:
+            found = contours.code[block, row, column]
+            if wp.min(found[0], found[1]) == UNKNOWN:
+                if found[0] == UNKNOWN:
+                    found[0] = find_pair(mesh, rast, block, row, column, 0)
+                if found[1] == UNKNOWN:
+                    found[1] = find_pair(mesh, rast, block, row, column, 1)
+                contours.code[block, row, column] = found
+                if found[0] >= 0:
+                    touch(contours, block, row, column, 0)
+                if found[1] >= 0:
+                    touch(contours, block, row, column, 1)
+            column = column + 1
 
 
 @wp.func
@@ -258,19 +389,25 @@ def blend_pixel(mesh: Mesh, code: wp.array(dtype=wp.vec2i, ndim=3), color: wp.ar
 
 
 @wp.kernel
-def blend_contours(mesh: Mesh, code: wp.array(dtype=wp.vec2i, ndim=3), color: wp.array(dtype=wp.float32, ndim=4),
-                   transposed: int, result: wp.array(dtype=wp.float32, ndim=4),
-                   block: int, first_row: int, end_row: int, span: int):
+def blend_contours(mesh: Mesh, contours: Contours, color: wp.array(dtype=wp.float32, ndim=4), transposed: int,
+                   result: wp.array(dtype=wp.float32, ndim=4), block: int, first_row: int, end_row: int, span: int):
     """result starts as a copy of color. Forward: each pixel takes on a share of its four neighbours. transposed: the
     same matrix transposed, which takes a gradient to the result back to one to the colours."""
     row, part = wp.tid()
     row = row + first_row
-    for column in range(part * span, wp.min(part * span + span, code.shape[2])):
-        own_pairs = code[block, row, column]
-        left = code[block, row, wp.max(column - 1, 0)]
-        upper = code[block, wp.max(row - 1, 0), column]
-        if own_pairs[0] >= 0 or own_pairs[1] >= 0 or left[0] >= 0 or upper[1] >= 0:
-            blend_pixel(mesh, code, color, transposed, result, block, row, column)
+    column = part * span
+    end = wp.min(part * span + span, color.shape[2])
+    while column < end:
+        stop = wp.min(end, (column / STRETCH + 1) * STRETCH)
+        if contours.touched[block, row, column / STRETCH] == 0:
+            column = stop
+        while column < stop:
+            own = contours.code[block, row, column]
+            left = contours.code[block, row, wp.max(column - 1, 0)]
+            upper = contours.code[block, wp.max(row - 1, 0), column]
+            if (own[0] & own[1] & left[0] & upper[1]) != -1:
+                blend_pixel(mesh, contours.code, color, transposed, result, block, row, column)
+            column = column + 1
 
 
 @wp.func
@@ -325,14 +462,21 @@ def push_pair(mesh: Mesh, color: wp.array(dtype=wp.float32, ndim=4), grad: wp.ar
 
 
 @wp.kernel
-def push_contours(mesh: Mesh, code: wp.array(dtype=wp.vec2i, ndim=3), color: wp.array(dtype=wp.float32, ndim=4),
+def push_contours(mesh: Mesh, contours: Contours, color: wp.array(dtype=wp.float32, ndim=4),
                   grad: wp.array(dtype=wp.float32, ndim=4), found: wp.array(dtype=wp.vec4, ndim=2),
                   slot: int, block: int, first_row: int, end_row: int, span: int):
     row, part = wp.tid()
     row = row + first_row
-    for column in range(part * span, wp.min(part * span + span, code.shape[2])):
-        which = code[block, row, column]
-        if which[0] >= 0:
-            push_pair(mesh, color, grad, found, slot, block, row, column, 0, which[0])
-        if which[1] >= 0:
-            push_pair(mesh, color, grad, found, slot, block, row, column, 1, which[1])
+    column = part * span
+    end = wp.min(part * span + span, color.shape[2])
+    while column < end:
+        stop = wp.min(end, (column / STRETCH + 1) * STRETCH)
+        if contours.touched[block, row, column / STRETCH] == 0:
+            column = stop
+        while column < stop:
+            which = contours.code[block, row, column]
+            if which[0] >= 0:
+                push_pair(mesh, color, grad, found, slot, block, row, column, 0, which[0])
+            if which[1] >= 0:
+                push_pair(mesh, color, grad, found, slot, block, row, column, 1, which[1])
+            column = column + 1

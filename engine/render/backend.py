@@ -22,6 +22,7 @@ _loading = threading.Lock()
 _loaded: set[tuple[str, str]] = set()
 
 SLOW_LOAD_S = 1.0
+ITEM_SPAN = 1024                                # of launch_items
 LARGEST_KEPT = 128 << 20                        # bytes
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3     # of mallopt(3)
 
@@ -161,6 +162,15 @@ def launch_pixels(kernel: Any, plan: Sequence[Piece], width: int, arguments: Seq
     span = width if device.type == "cpu" else 1
     parts = -(-width // span)
     launch_pieces(kernel, plan, lambda first, end: (end - first, parts), arguments, device, slot_of, (span,))
+
+
+def launch_items(kernel: Any, plan: Sequence[Piece], count: int, arguments: Sequence[Any],
+                 device: torch.device) -> None:
+    """launch_pieces over `count` items (faces, half-edges) for each piece; the kernel loops over `span` items, its last
+    argument, for the reason that launch_pixels has."""
+    span = ITEM_SPAN if device.type == "cpu" else 1
+    parts = -(-count // span)
+    launch_pieces(kernel, plan, lambda first, end: parts, arguments, device, last=(span,))
 
 
 class Scatter:

@@ -63,8 +63,10 @@ class _Interpolate(torch.autograd.Function):
         views, height, width, _ = rast.shape
         items, _, channels = attributes.shape
         ctx.save_for_backward(attributes, rast, faces)
-        result = torch.zeros((views, height, width, channels), dtype=torch.float32, device=rast.device)
-        if result.numel() and len(faces):
+        result = torch.empty((views, height, width, channels), dtype=torch.float32, device=rast.device)
+        if not len(faces):
+            result.zero_()
+        elif result.numel():
             mix, _, vector = KERNELS.get(channels, ANY_CHANNELS)
             arguments = [wrap(attributes, vector), wrap(faces), wrap(rast, wp.vec4), int(items > 1),
                          wrap(result, vector)]
@@ -78,9 +80,11 @@ class _Interpolate(torch.autograd.Function):
         views, height, width, _ = rast.shape
         items, vertices, channels = attributes.shape
         plan = plan_pieces(views, height, rast.device)
-        to_rast = torch.zeros_like(rast)
+        to_rast = torch.empty_like(rast)
         found = Scatter(plan, items, vertices, channels, attributes, shared=items == 1)
-        if grad.numel() and len(faces):
+        if not len(faces) or not channels:
+            to_rast.zero_()
+        elif grad.numel():
             _, spread, vector = KERNELS.get(channels, ANY_CHANNELS)
             arguments = [wrap(attributes, vector), wrap(faces), wrap(rast, wp.vec4), wrap(grad.contiguous(), vector),
                          int(items > 1), wrap(to_rast, wp.vec4), wrap(found.buffers, vector)]

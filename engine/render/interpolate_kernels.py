@@ -30,6 +30,9 @@ def mix_corners(attributes: wp.array(dtype=wp.float32, ndim=3), faces: wp.array(
             for c in range(attributes.shape[2]):
                 result[block, row, column, c] = (attributes[item, i0, c] * here[0] + attributes[item, i1, c] * here[1]
                                                  + attributes[item, i2, c] * rest)
+        else:
+            for c in range(attributes.shape[2]):
+                result[block, row, column, c] = 0.0
 
 
 @wp.kernel
@@ -60,6 +63,8 @@ def spread_corners(attributes: wp.array(dtype=wp.float32, ndim=3), faces: wp.arr
                     wp.atomic_add(found, slot, i1, c, g * here[1])
                     wp.atomic_add(found, slot, i2, c, g * rest)
             to_rast[block, row, column] = wp.vec4(to_u, to_v, 0.0, 0.0)
+        else:
+            to_rast[block, row, column] = wp.vec4()
 
 
 @wp.func
@@ -68,12 +73,13 @@ def mix_row(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp.in
             first: int, end: int):
     for column in range(first, end):
         here = rast[block, row, column]
+        mixed = attributes.dtype()
         if here[3] > 0.0:
             face = int(here[3]) - 1
             rest = 1.0 - here[0] - here[1]
-            result[block, row, column] = (attributes[item, faces[face, 0]] * here[0]
-                                          + attributes[item, faces[face, 1]] * here[1]
-                                          + attributes[item, faces[face, 2]] * rest)
+            mixed = (attributes[item, faces[face, 0]] * here[0] + attributes[item, faces[face, 1]] * here[1]
+                     + attributes[item, faces[face, 2]] * rest)
+        result[block, row, column] = mixed
 
 
 @wp.func
@@ -115,6 +121,8 @@ def spread_row(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp
             to_1 = to_1 + g * here[1]
             to_2 = to_2 + g * (1.0 - here[0] - here[1])
             to_rast[block, row, column] = wp.vec4(wp.dot(g, along_u), wp.dot(g, along_v), 0.0, 0.0)
+        else:
+            to_rast[block, row, column] = wp.vec4()
     if last >= 0:
         wp.atomic_add(found, slot, i0, to_0)
         wp.atomic_add(found, slot, i1, to_1)

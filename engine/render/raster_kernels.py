@@ -151,24 +151,33 @@ def cover_whole(a: wp.vec3, b: wp.vec3, c: wp.vec3, i0: int, i1: int, i2: int,
     t0 = turn_of(i1, i2, sign)
     t1 = turn_of(i2, i0, sign)
     t2 = turn_of(i0, i1, sign)
-    for row in range(top, bottom):
+    d0 = t0 * l0[3]
+    d1 = t1 * l1[3]
+    d2 = t2 * l2[3]
+    row = int(top)
+    while row < bottom:
         y = float(row) + 0.5
-        r0 = l0[2] * (y - l0[1])
-        r1 = l1[2] * (y - l1[1])
-        r2 = l2[2] * (y - l2[1])
+        r0 = t0 * l0[2] * (y - l0[1])
+        r1 = t1 * l1[2] * (y - l1[1])
+        r2 = t2 * l2[2] * (y - l2[1])
         inside = int(0)
-        for column in range(left, right):
+        column = int(left)
+        while column < right:
             x = float(column) + 0.5
-            e0 = t0 * (r0 - l0[3] * (x - l0[0]))
-            e1 = t1 * (r1 - l1[3] * (x - l1[0]))
-            e2 = t2 * (r2 - l2[3] * (x - l2[0]))
-            if e0 >= 0.0 and e1 >= 0.0 and e2 >= 0.0:
+            e0 = r0 - d0 * (x - l0[0])
+            e1 = r1 - d1 * (x - l1[0])
+            e2 = r2 - d2 * (x - l2[0])
+            m = wp.where(e1 < e0, e1, e0)
+            m = wp.where(e2 < m, e2, m)
+            if m >= 0.0:
                 inside = 1
                 depth = (e0 * a[2] + e1 * b[2] + e2 * c[2]) / (e0 + e1 + e2)
                 if depth >= -1.0 and depth <= 1.0:
                     offer(nearest, block, row, column, depth, face)
             elif inside == 1:
-                break
+                column = right
+            column = column + 1
+        row = row + 1
 
 
 @wp.func

@@ -74,11 +74,11 @@ class _Rasterize(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, positions: torch.Tensor, faces: torch.Tensor, height: int, width: int) -> torch.Tensor:
         views, device = positions.shape[0], positions.device
-        rast = torch.zeros((views, height, width, 4), dtype=torch.float32, device=device)
+        rast = torch.empty((views, height, width, 4), dtype=torch.float32, device=device)
         screen = _screen(positions, views, height, width)
         ctx.save_for_backward(screen, faces, rast)
         if not rast.numel() or not len(faces):
-            return rast
+            return rast.zero_()
         nearest = torch.full((views, height, width), EMPTY, dtype=torch.int64, device=device)
         plan = plan_pieces(views, height, device)
         mesh = [wrap(screen, wp.vec4), wrap(faces)]

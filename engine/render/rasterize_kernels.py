@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warp as wp
 
-from .raster_kernels import corner_at, seen_from, weights_at
+from .raster_kernels import corner_at, seen_from
 
 wp.set_module_options({"enable_backward": False})   # gradients are written by hand; Warp's own would double the compile
 
@@ -18,12 +18,39 @@ def resolve_rast(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=
                  block: int, first_row: int, end_row: int, span: int):
     row, part = wp.tid()
     row = row + first_row
+    y = float(row) + 0.5
+    last = int(-1)
+    p = wp.vec4()
+    q = wp.vec4()
+    r = wp.vec4()
     for column in range(part * span, wp.min(part * span + span, rast.shape[2])):
         key = nearest[block, row, column]
+        here = wp.vec4(0.0, 0.0, 0.0, 0.0)
         if key != empty:
             face = int(key & wp.uint64(4294967295))
-            hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
-            rast[block, row, column] = wp.vec4(hit[0], hit[1], hit[2], float(face + 1))
+            if face != last:
+                last = face
+                p = screen[block, faces[face, 0]]
+                q = screen[block, faces[face, 1]]
+                r = screen[block, faces[face, 2]]
+            x = float(column) + 0.5
+            a = seen_from(p, x, y)
+            b = seen_from(q, x, y)
+            c = seen_from(r, x, y)
+            # `cover` has found that the pixel is inside, so what is below 0 is rounding
+            e0 = b[0] * c[1] - b[1] * c[0]
+            e1 = c[0] * a[1] - c[1] * a[0]
+            e2 = a[0] * b[1] - a[1] * b[0]
+            total = e0 + e1 + e2
+            u = float(0.0)
+            v = float(0.0)
+            if total != 0.0:
+                u = wp.clamp(e0 / total, 0.0, 1.0)
+                v = wp.clamp(e1 / total, 0.0, 1.0 - u)
+            rest = 1.0 - u - v
+            here = wp.vec4(u, v, (u * a[2] + v * b[2] + rest * c[2]) / (u * a[3] + v * b[3] + rest * c[3]),
+                           float(face + 1))
+        rast[block, row, column] = here
 
 
 @wp.func

@@ -1,16 +1,23 @@
 """antialias: values and gradients against the slow twin, and against areas known by hand."""
 from __future__ import annotations
 
+import importlib
+
+import numpy as np
 import pytest
 import torch
+import trimesh
+import warp as wp
 from render_scenes import project, relative_error, rough_ball, soup, two_views
 
 from slipcast.bench.antialias_gradient import geodesic_ball
 from slipcast.engine.render import antialias, build_topology, interpolate, rasterize
+from slipcast.engine.render.antialias_kernels import UNKNOWN
 from slipcast.engine.render.arguments import ShapeError
 from slipcast.engine.render.torch_reference import antialias_ref, rasterize_ref
 
 SIZE = (25, 34)
+antialias_module = importlib.import_module("slipcast.engine.render.antialias")      # its function has its name
 
 
 def scene(name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,6 +52,45 @@ def test_antialias_has_the_values_and_gradients_of_its_slow_twin(name, workers):
     assert quick.grad is not None and quick_color.grad is not None
     assert relative_error(quick_color.grad, exact_color.grad) < 1e-4
     assert relative_error(quick.grad, exact.grad) < 1e-3
+
+
+def boxes() -> tuple[torch.Tensor, torch.Tensor]:
+    """Seen straight on, with edges through pixel centres and at 45 degrees: rounding decides everywhere."""
+    box = trimesh.creation.box((1, 1, 1)).subdivide().subdivide()
+    spots = [(0, 0, 0), (1, 1, 0), (2.5, 0.25, 0.5), (0.125, 2, 1)]
+    vertices = np.concatenate([box.vertices * 0.75 + spot for spot in spots])
+    faces = np.concatenate([box.faces + len(box.vertices) * each for each in range(len(spots))])
+    flat = torch.from_numpy(vertices / 2 - 0.75)
+    clip = torch.stack([flat[:, 0], flat[:, 1], flat[:, 2] / 4, torch.ones(len(flat))], -1)
+    tilted = torch.stack([flat[:, 0] - flat[:, 1], flat[:, 0] + flat[:, 1], flat[:, 2] / 4, torch.ones(len(flat))], -1)
+    return torch.stack([clip, tilted]), torch.from_numpy(faces.astype(np.int32))
+
+
+@pytest.mark.parametrize("name", ["balls", "small triangles", "tiny triangles", "boxes", *range(12)])
+def test_outlines_are_looked_for_wherever_there_are_some(name, monkeypatch):
+    """Looking at all pairs of pixels finds the same, bit by bit."""
+    if name == "tiny triangles":
+        vertices, faces = rough_ball(6, 5, 0.02)
+        positions = torch.stack([project(vertices, turn=turn) for turn in (0.1, 0.5)])
+    elif name == "boxes":
+        positions, faces = boxes()
+    else:
+        positions, faces = soup(name, -0.5 if name % 2 else 0.05, 3) if isinstance(name, int) else scene(name)
+    positions = positions.float()
+    rast = rasterize(positions, faces, (64, 80))
+    color = torch.rand(*rast.shape[:3], 2, generator=torch.Generator().manual_seed(0))
+    found = antialias(color, rast, positions, faces)
+    assert bool((found != color).any())
+
+    def mark_all(kernel, plan, count, arguments, device):
+        contours = arguments[-1]
+        code = wp.to_torch(contours.code)
+        code.fill_(UNKNOWN)
+        code[:, :, -1, 0], code[:, -1, :, 1] = -1, -1       # nothing lies beyond the image
+        contours.marked.fill_(1)
+
+    monkeypatch.setattr(antialias_module, "launch_items", mark_all)
+    assert torch.equal(found, antialias(color, rast, positions, faces))
 
 
 def test_the_slow_twin_passes_gradcheck():
