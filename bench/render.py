@@ -27,9 +27,7 @@ def make_ours(faces: torch.Tensor, size: int) -> Render:
 
     def render(positions: torch.Tensor, colors: torch.Tensor) -> torch.Tensor:
         rast = rasterize(positions, faces, (size, size))
-        shown = interpolate(colors[:, :3], rast, faces)     # as refine_losses.view_loss draws
-        shown = torch.cat([shown, (rast[..., 3:] > 0).to(shown.dtype)], -1)
-        return antialias(shown, rast, positions, faces, topology)[0]
+        return antialias(interpolate(colors, rast, faces), rast, positions, faces, topology)[0]
 
     return render
 

@@ -53,9 +53,8 @@ def view_loss(positions: torch.Tensor, colours: torch.Tensor, surface: Surface,
     clip = clip_positions(positions, targets.clip[chosen])
     side = targets.rgba.shape[1]
     rast = rasterize(clip, surface.faces, (side, side))
-    shown = interpolate(colours, rast, surface.faces)
-    drawn = antialias(torch.cat([shown, (rast[..., 3:] > 0).to(shown.dtype)], -1), rast, clip, surface.faces,
-                      surface.topology)
+    covering = torch.cat([colours, torch.ones_like(colours[..., :1])], -1)
+    drawn = antialias(interpolate(covering, rast, surface.faces), rast, clip, surface.faces, surface.topology)
     weight = (targets.known[chosen] > 0) * targets.trust[chosen][:, None, None]
     scale = 1 / (wanted[..., 3] * weight).sum().clamp(min=1)
     away = drawn - wanted

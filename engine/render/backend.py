@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -64,6 +65,27 @@ def _keep_large_buffers() -> None:
         mallopt(M_TRIM_THRESHOLD, 2 * LARGEST_KEPT)
 
 
+@cache
+def _helpers(count: int) -> ThreadPoolExecutor:
+    """Threads that stay: starting them anew for each of a step's nine launches took a tenth of its time."""
+    return ThreadPoolExecutor(count, thread_name_prefix="warp")
+
+
+def _side_by_side(work: Callable[[Any], Any], shares: Sequence[Any]) -> None:
+    """Each share in a thread, the first in this one. Raises what a share raised, after all have ended."""
+    if len(shares) <= 1:
+        for share in shares:
+            work(share)
+        return
+    others = [_helpers(len(shares) - 1).submit(work, share) for share in shares[1:]]
+    try:
+        work(shares[0])
+    finally:
+        wait(others)
+    for other in others:
+        other.result()
+
+
 def launch_rows(kernel: Any, rows: int, dim_of: Callable[[int, int], Any], arguments: Sequence[Any],
                 device: torch.device, blocks: int = 1) -> None:
     """Launch `kernel` over all (block, row range) pairs; it takes `block, first_row, end_row` after `arguments`.
@@ -87,12 +109,8 @@ def launch_rows(kernel: Any, rows: int, dim_of: Callable[[int, int], Any], argum
     bands = 1 if blocks >= threads else -(-threads // blocks)
     edges = [rows * band // bands for band in range(bands + 1)]
     ranges = [(block, first, end) for block in range(blocks) for first, end in zip(edges, edges[1:]) if end > first]
-    if threads == 1 or len(ranges) == 1:
-        for each in ranges:
-            launch(*each)
-        return
-    with ThreadPoolExecutor(threads, thread_name_prefix="warp") as pool:
-        list(pool.map(lambda each: launch(*each), ranges))
+    shares = [ranges[each::threads] for each in range(min(threads, len(ranges)))]
+    _side_by_side(lambda share: [launch(*each) for each in share], shares)
 
 
 @dataclass(frozen=True)
@@ -146,11 +164,7 @@ def launch_pieces(kernel: Any, plan: Sequence[Piece], dim_of: Callable[[int, int
     shares: dict[int, list[Piece]] = {}
     for piece in plan:
         shares.setdefault(piece.thread, []).append(piece)
-    if len(shares) <= 1:
-        launch_all(plan)
-        return
-    with ThreadPoolExecutor(len(shares), thread_name_prefix="warp") as pool:
-        list(pool.map(launch_all, shares.values()))
+    _side_by_side(launch_all, list(shares.values()))
 
 
 def launch_pixels(kernel: Any, plan: Sequence[Piece], width: int, arguments: Sequence[Any], device: torch.device,

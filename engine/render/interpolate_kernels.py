@@ -146,3 +146,22 @@ def spread_corners_3(attributes: wp.array(dtype=wp.vec3, ndim=2), faces: wp.arra
     row, part = wp.tid()
     spread_row(attributes, faces, rast, grad, block * per_view, to_rast, found, slot, block, row + first_row,
                part * span, wp.min(part * span + span, rast.shape[2]))
+
+
+@wp.kernel
+def mix_corners_4(attributes: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+                  rast: wp.array(dtype=wp.vec4, ndim=3), per_view: int, result: wp.array(dtype=wp.vec4, ndim=3),
+                  block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
+    mix_row(attributes, faces, rast, block * per_view, result, block, row + first_row, part * span,
+            wp.min(part * span + span, rast.shape[2]))
+
+
+@wp.kernel
+def spread_corners_4(attributes: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+                     rast: wp.array(dtype=wp.vec4, ndim=3), grad: wp.array(dtype=wp.vec4, ndim=3), per_view: int,
+                     to_rast: wp.array(dtype=wp.vec4, ndim=3), found: wp.array(dtype=wp.vec4, ndim=2),
+                     slot: int, block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
+    spread_row(attributes, faces, rast, grad, block * per_view, to_rast, found, slot, block, row + first_row,
+               part * span, wp.min(part * span + span, rast.shape[2]))
