@@ -18,7 +18,7 @@ from .antialias_kernels import (
     push_contours,
 )
 from .arguments import Backend, check_backend, check_faces, check_positions, check_rast, check_triangle_ids, need
-from .backend import Scatter, launch_items, launch_pixels, plan_pieces, wrap
+from .backend import Scatter, launch_pieces, launch_pixels, over_faces, over_pixels, plan_pieces, wrap
 from .fragments import screen_from_clip
 from .rasterize import clip_gradient
 from .topology import build_topology
@@ -92,8 +92,9 @@ class _Antialias(torch.autograd.Function):
             mesh = _kernel_mesh(screen, faces, topology, max_steps)
             contours = _kernel_contours(code, stretches)
             flat = wrap(_flat(screen), wp.vec2)
-            launch_items(mark_contours, plan, len(faces), [mesh, flat, contours], color.device)
-            launch_pixels(find_contours, plan, width, [mesh, wrap(rast, wp.vec4), contours], color.device)
+            launch_pieces([over_faces(mark_contours, len(faces), [mesh, flat, contours]),
+                           over_pixels(find_contours, width, [mesh, wrap(rast, wp.vec4), contours], color.device)],
+                          plan, color.device)
             launch_pixels(blend_contours, plan, width, [mesh, contours, wrap(color), 0, wrap(result)], color.device)
         return result
 

@@ -271,34 +271,30 @@ def mark_edge(mesh: Mesh, contours: Contours, block: int, half: int, first_row: 
 
 @wp.kernel
 def mark_contours(mesh: Mesh, flat: wp.array(dtype=wp.vec2, ndim=2), contours: Contours, block: int,
-                  first_row: int, end_row: int, span: int):
+                  first_row: int, end_row: int):
     """Mark the pixel pairs that the image of a fold or a border of the mesh crosses: no surface ends in others.
     flat: (N, V) vertices on the screen in pixels, NaN for those that are not before the eye."""
-    part = wp.tid()
-    face = part * span
-    end = wp.min(part * span + span, mesh.faces.shape[0])
-    while face < end:
-        a = flat[block, mesh.faces[face, 0]]
-        b = flat[block, mesh.faces[face, 1]]
-        c = flat[block, mesh.faces[face, 2]]
-        for k in range(3):
-            half = 3 * face + k
-            link = mesh.links[half]
-            # of two half-edges that lead to each other one is enough
-            if link < half or mesh.links[link] != half:
-                fold = int(1)
-                if link >= 0:
-                    across = link / 3
-                    other = flat[block, mesh.faces[across, (link - 3 * across + 2) % 3]]
-                    if k == 0:
-                        fold = is_fold(a, b, c, other)
-                    elif k == 1:
-                        fold = is_fold(b, c, a, other)
-                    else:
-                        fold = is_fold(c, a, b, other)
-                if fold == 1:
-                    mark_edge(mesh, contours, block, half, first_row, end_row)
-        face = face + 1
+    face = wp.tid()
+    a = flat[block, mesh.faces[face, 0]]
+    b = flat[block, mesh.faces[face, 1]]
+    c = flat[block, mesh.faces[face, 2]]
+    for k in range(3):
+        half = 3 * face + k
+        link = mesh.links[half]
+        # of two half-edges that lead to each other one is enough
+        if link < half or mesh.links[link] != half:
+            fold = int(1)
+            if link >= 0:
+                across = link / 3
+                other = flat[block, mesh.faces[across, (link - 3 * across + 2) % 3]]
+                if k == 0:
+                    fold = is_fold(a, b, c, other)
+                elif k == 1:
+                    fold = is_fold(b, c, a, other)
+                else:
+                    fold = is_fold(c, a, b, other)
+            if fold == 1:
+                mark_edge(mesh, contours, block, half, first_row, end_row)
 
 
 @wp.func

@@ -23,7 +23,6 @@ _loading = threading.Lock()
 _loaded: set[tuple[str, str]] = set()
 
 SLOW_LOAD_S = 1.0
-ITEM_SPAN = 1024                                # of launch_items
 LARGEST_KEPT = 128 << 20                        # bytes
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3     # of mallopt(3)
 
@@ -141,21 +140,49 @@ def plan_pieces(blocks: int, rows: int, device: torch.device) -> tuple[Piece, ..
     return tuple(pieces)
 
 
-def launch_pieces(kernel: Any, plan: Sequence[Piece], dim_of: Callable[[int, int], Any], arguments: Sequence[Any],
-                  device: torch.device, slot_of: Callable[[Piece], int] | None = None,
-                  last: Sequence[Any] = ()) -> None:
-    """Launch `kernel` once a piece; it takes `[slot,] block, first_row, end_row` after `arguments`, and then `last`.
+@dataclass(frozen=True)
+class Work:
+    """A kernel for launch_pieces: it takes `arguments`, `[slot,] block, first_row, end_row` of a piece, and `last`.
+    dim_of(first_row, end_row): the dimension of its launch."""
 
-    slot_of: which buffer of a Scatter a piece adds into, where the kernel has one.
+    kernel: Any
+    dim_of: Callable[[int, int], Any]
+    arguments: Sequence[Any]
+    last: Sequence[Any] = ()
+
+
+def over_faces(kernel: Any, count: int, arguments: Sequence[Any]) -> Work:
+    """Over `count` faces for each piece, which looks for those that reach its rows."""
+    return Work(kernel, lambda first, end: count, arguments)
+
+
+def over_pixels(kernel: Any, width: int, arguments: Sequence[Any], device: torch.device) -> Work:
+    """Over the pixels of each piece's rows; the kernel loops over `span` pixels, its last argument.
+
+    A CPU thread takes a row at a time: starting Warp's kernel anew for every pixel would cost as much as the work.
     """
-    prepare_kernels(kernel, device)
+    span = width if device.type == "cpu" else 1
+    parts = -(-width // span)
+    return Work(kernel, lambda first, end: (end - first, parts), arguments, (span,))
+
+
+def launch_pieces(works: Sequence[Work], plan: Sequence[Piece], device: torch.device,
+                  slot_of: Callable[[Piece], int] | None = None) -> None:
+    """Do the works one after the other on each piece, whose part of the memory stays in the cache meanwhile. A work may
+    use what those before it did on its own piece only.
+
+    slot_of: the number of the buffer that a piece uses, where the kernels have one.
+    """
+    for work in works:
+        prepare_kernels(work.kernel, device)
     warp_device = wp.device_from_torch(device)
 
     def launch_all(pieces: Sequence[Piece]) -> None:
         for piece in pieces:
             slot = () if slot_of is None else (slot_of(piece),)
-            wp.launch(kernel, dim=dim_of(piece.first, piece.end), device=warp_device,
-                      inputs=[*arguments, *slot, piece.block, piece.first, piece.end, *last])
+            for work in works:
+                wp.launch(work.kernel, dim=work.dim_of(piece.first, piece.end), device=warp_device,
+                          inputs=[*work.arguments, *slot, piece.block, piece.first, piece.end, *work.last])
 
     if device.type != "cpu":
         with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device))):
@@ -169,22 +196,8 @@ def launch_pieces(kernel: Any, plan: Sequence[Piece], dim_of: Callable[[int, int
 
 def launch_pixels(kernel: Any, plan: Sequence[Piece], width: int, arguments: Sequence[Any], device: torch.device,
                   slot_of: Callable[[Piece], int] | None = None) -> None:
-    """launch_pieces over all pixels of each piece's rows; the kernel loops over `span` pixels, its last argument.
-
-    A CPU thread takes a row at a time: starting Warp's kernel anew for every pixel would cost as much as the work.
-    """
-    span = width if device.type == "cpu" else 1
-    parts = -(-width // span)
-    launch_pieces(kernel, plan, lambda first, end: (end - first, parts), arguments, device, slot_of, (span,))
-
-
-def launch_items(kernel: Any, plan: Sequence[Piece], count: int, arguments: Sequence[Any],
-                 device: torch.device) -> None:
-    """launch_pieces over `count` items (faces, half-edges) for each piece; the kernel loops over `span` items, its last
-    argument, for the reason that launch_pixels has."""
-    span = ITEM_SPAN if device.type == "cpu" else 1
-    parts = -(-count // span)
-    launch_pieces(kernel, plan, lambda first, end: parts, arguments, device, last=(span,))
+    """launch_pieces of one work over pixels."""
+    launch_pieces([over_pixels(kernel, width, arguments, device)], plan, device, slot_of)
 
 
 class Scatter:

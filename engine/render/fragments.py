@@ -6,12 +6,13 @@ in front. Edge functions are taken relative to the pixel, so that float32 keeps 
 """
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 import warp as wp
 
-from .backend import launch_rows, wrap
+from .backend import Piece, launch_pieces, over_faces, over_pixels, plan_pieces, wrap
 from .raster_kernels import cover, resolve
 
 EMPTY = 2**63 - 1
@@ -35,6 +36,16 @@ def screen_from_clip(clip: torch.Tensor, height: int, width: int) -> torch.Tenso
     return torch.stack([x, y, clip[..., 2], clip[..., 3]], dim=-1)
 
 
+def nearest_of(plan: Sequence[Piece], height: int, width: int,
+               device: torch.device) -> tuple[torch.Tensor, Callable[[Piece], int]]:
+    """What `cover` finds, (slots, H, W) int64 of EMPTY, and which slot a piece uses. A CPU thread uses the same for one
+    piece after the other, since `resolve` leaves it empty; CUDA has them at work all at once."""
+    cuda = device.type != "cpu"
+    count = len(plan) if cuda else 1 + max(piece.thread for piece in plan)
+    nearest = torch.full((count, height, width), EMPTY, dtype=torch.int64, device=device)
+    return nearest, lambda piece: piece.index if cuda else piece.thread
+
+
 def find_fragments(clip: torch.Tensor, faces: torch.Tensor, height: int, width: int, near_w: float = 1e-6) -> Fragments:
     """Nearest triangle per pixel; pixel centres at +0.5, both sides of a triangle are drawn.
 
@@ -48,19 +59,18 @@ def find_fragments(clip: torch.Tensor, faces: torch.Tensor, height: int, width: 
     if faces.ndim != 2 or faces.shape[1] != 3 or faces.dtype != torch.int32:
         raise ValueError(f"Expected faces (F, 3) int32, got {tuple(faces.shape)} {faces.dtype}.")
     views, device = clip.shape[0], clip.device
-    nearest = torch.full((views, height, width), EMPTY, dtype=torch.int64, device=device)
     face_at = torch.full((views, height, width), -1, dtype=torch.int32, device=device)
     weights = torch.zeros((views, height, width, 2), dtype=torch.float32, device=device)
     depth = torch.full((views, height, width), torch.inf, dtype=torch.float32, device=device)
-    if len(faces) and views:
+    if len(faces) and face_at.numel():
+        plan = plan_pieces(views, height, device)
+        nearest, slot_of = nearest_of(plan, height, width, device)
         screen = wrap(screen_from_clip(clip, height, width).contiguous(), dtype=wp.vec4)
-        faces_warp = wrap(faces.contiguous(), dtype=wp.int32)
-        nearest_warp = wrap(nearest, dtype=wp.uint64)
-        launch_rows(cover, height, lambda first, end: len(faces),
-                    [screen, faces_warp, width, near_w, nearest_warp], device, views)
+        mesh, keys = [screen, wrap(faces.contiguous())], wrap(nearest, wp.uint64)
         outputs = [wrap(face_at), wrap(weights, dtype=wp.vec2), wrap(depth)]
-        launch_rows(resolve, height, lambda first, end: (end - first, width),
-                    [screen, faces_warp, wp.uint64(EMPTY), nearest_warp, *outputs], device, views)
+        launch_pieces([over_faces(cover, len(faces), [*mesh, width, near_w, keys]),
+                       over_pixels(resolve, width, [*mesh, wp.uint64(EMPTY), keys, *outputs], device)],
+                      plan, device, slot_of)
     return Fragments(face_at, weights, depth)
 
 

@@ -182,14 +182,14 @@ def cover_whole(a: wp.vec3, b: wp.vec3, c: wp.vec3, i0: int, i1: int, i2: int,
 
 @wp.func
 def cover_cut(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), near_w: float,
-              nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, face: int, left: int, right: int, top: int,
-              bottom: int):
+              nearest: wp.array(dtype=wp.uint64, ndim=3), slot: int, block: int, face: int, left: int, right: int,
+              top: int, bottom: int):
     """All pixels of a triangle that crosses the near plane."""
     for row in range(top, bottom):
         for column in range(left, right):
             hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
             if hit[3] >= near_w and hit[2] >= -1.0 and hit[2] <= 1.0:
-                offer(nearest, block, row, column, hit[2], face)
+                offer(nearest, slot, row, column, hit[2], face)
 
 
 @wp.func
@@ -204,7 +204,7 @@ def clip_box(box: wp.vec4, width: int, first_row: int, end_row: int) -> wp.vec4i
 
 @wp.kernel
 def cover(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), width: int, near_w: float,
-          nearest: wp.array(dtype=wp.uint64, ndim=3), block: int, first_row: int, end_row: int):
+          nearest: wp.array(dtype=wp.uint64, ndim=3), slot: int, block: int, first_row: int, end_row: int):
     face = wp.tid()
     i0 = faces[face, 0]
     i1 = faces[face, 1]
@@ -220,24 +220,27 @@ def cover(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int3
                       wp.max(a[0], wp.max(b[0], c[0])), wp.max(a[1], wp.max(b[1], c[1])))
         at = clip_box(box, width, first_row, end_row)
         if at[0] < at[1] and at[2] < at[3]:
-            cover_whole(a, b, c, i0, i1, i2, nearest, block, face, at[0], at[1], at[2], at[3])
+            cover_whole(a, b, c, i0, i1, i2, nearest, slot, face, at[0], at[1], at[2], at[3])
     else:
         at = clip_box(bounds(screen, faces, block, face, near_w), width, first_row, end_row)
         if at[0] < at[1] and at[2] < at[3]:
-            cover_cut(screen, faces, near_w, nearest, block, face, at[0], at[1], at[2], at[3])
+            cover_cut(screen, faces, near_w, nearest, slot, block, face, at[0], at[1], at[2], at[3])
 
 
 @wp.kernel
 def resolve(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), empty: wp.uint64,
             nearest: wp.array(dtype=wp.uint64, ndim=3), face_at: wp.array(dtype=wp.int32, ndim=3),
             weights: wp.array(dtype=wp.vec2, ndim=3), depth: wp.array(dtype=wp.float32, ndim=3),
-            block: int, first_row: int, end_row: int):
-    row, column = wp.tid()
+            slot: int, block: int, first_row: int, end_row: int, span: int):
+    """Takes what `cover` found, and leaves `nearest` empty."""
+    row, part = wp.tid()
     row = row + first_row
-    key = nearest[block, row, column]
-    if key != empty:
-        face = int(key & wp.uint64(4294967295))
-        hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
-        face_at[block, row, column] = face
-        weights[block, row, column] = wp.vec2(hit[0], hit[1])
-        depth[block, row, column] = hit[3]
+    for column in range(part * span, wp.min(part * span + span, face_at.shape[2])):
+        key = nearest[slot, row, column]
+        if key != empty:
+            nearest[slot, row, column] = empty
+            face = int(key & wp.uint64(4294967295))
+            hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
+            face_at[block, row, column] = face
+            weights[block, row, column] = wp.vec2(hit[0], hit[1])
+            depth[block, row, column] = hit[3]

@@ -16,8 +16,8 @@ from .arguments import (
     check_triangle_ids,
     mark_triangle_ids,
 )
-from .backend import Scatter, launch_pieces, launch_pixels, plan_pieces, wrap
-from .fragments import EMPTY, screen_from_clip
+from .backend import Scatter, launch_pieces, launch_pixels, over_faces, over_pixels, plan_pieces, wrap
+from .fragments import EMPTY, nearest_of, screen_from_clip
 from .raster_kernels import cover
 from .rasterize_kernels import derive_pixels, resolve_rast, spread_rast
 
@@ -79,13 +79,12 @@ class _Rasterize(torch.autograd.Function):
         ctx.save_for_backward(screen, faces, rast)
         if not rast.numel() or not len(faces):
             return rast.zero_()
-        nearest = torch.full((views, height, width), EMPTY, dtype=torch.int64, device=device)
         plan = plan_pieces(views, height, device)
-        mesh = [wrap(screen, wp.vec4), wrap(faces)]
-        launch_pieces(cover, plan, lambda first, end: len(faces),
-                      [*mesh, width, NEAREST_W, wrap(nearest, wp.uint64)], device)
-        launch_pixels(resolve_rast, plan, width,
-                      [*mesh, wp.uint64(EMPTY), wrap(nearest, wp.uint64), wrap(rast, wp.vec4)], device)
+        nearest, slot_of = nearest_of(plan, height, width, device)
+        mesh, keys = [wrap(screen, wp.vec4), wrap(faces)], wrap(nearest, wp.uint64)
+        launch_pieces([over_faces(cover, len(faces), [*mesh, width, NEAREST_W, keys]),
+                       over_pixels(resolve_rast, width, [*mesh, wp.uint64(EMPTY), keys, wrap(rast, wp.vec4)], device)],
+                      plan, device, slot_of)
         return rast
 
     @staticmethod

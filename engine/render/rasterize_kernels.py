@@ -15,7 +15,8 @@ wp.set_module_options({"enable_backward": False})   # gradients are written by h
 @wp.kernel
 def resolve_rast(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), empty: wp.uint64,
                  nearest: wp.array(dtype=wp.uint64, ndim=3), rast: wp.array(dtype=wp.vec4, ndim=3),
-                 block: int, first_row: int, end_row: int, span: int):
+                 slot: int, block: int, first_row: int, end_row: int, span: int):
+    """Takes what `cover` found, and leaves `nearest` empty."""
     row, part = wp.tid()
     row = row + first_row
     y = float(row) + 0.5
@@ -24,9 +25,10 @@ def resolve_rast(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=
     q = wp.vec4()
     r = wp.vec4()
     for column in range(part * span, wp.min(part * span + span, rast.shape[2])):
-        key = nearest[block, row, column]
+        key = nearest[slot, row, column]
         here = wp.vec4(0.0, 0.0, 0.0, 0.0)
         if key != empty:
+            nearest[slot, row, column] = empty
             face = int(key & wp.uint64(4294967295))
             if face != last:
                 last = face

@@ -14,6 +14,7 @@ from slipcast.bench.antialias_gradient import geodesic_ball
 from slipcast.engine.render import antialias, build_topology, interpolate, rasterize
 from slipcast.engine.render.antialias_kernels import UNKNOWN
 from slipcast.engine.render.arguments import ShapeError
+from slipcast.engine.render.backend import launch_pieces
 from slipcast.engine.render.torch_reference import antialias_ref, rasterize_ref
 
 SIZE = (25, 34)
@@ -82,14 +83,16 @@ def test_outlines_are_looked_for_wherever_there_are_some(name, monkeypatch):
     found = antialias(color, rast, positions, faces)
     assert bool((found != color).any())
 
-    def mark_all(kernel, plan, count, arguments, device):
-        contours = arguments[-1]
+    def mark_all(works, plan, device):
+        mark, find = works
+        contours = mark.arguments[-1]
         code = wp.to_torch(contours.code)
         code.fill_(UNKNOWN)
         code[:, :, -1, 0], code[:, -1, :, 1] = -1, -1       # nothing lies beyond the image
         contours.marked.fill_(1)
+        launch_pieces([find], plan, device)
 
-    monkeypatch.setattr(antialias_module, "launch_items", mark_all)
+    monkeypatch.setattr(antialias_module, "launch_pieces", mark_all)
     assert torch.equal(found, antialias(color, rast, positions, faces))
 
 
