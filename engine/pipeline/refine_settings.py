@@ -11,7 +11,7 @@ class RefineLevel:
     """One step from coarse to fine: the mesh is remeshed to about `faces` triangles, then optimised.
 
     side_px: the object's surroundings in a view are brought down to this many pixels on their longer side.
-    iterations: at most; a time budget may end a level earlier.
+    iterations: at most; where the time is short, all levels have fewer alike (refine_clock.py).
     uniform: 0: each vertex has a step length of its own, so that the weak pull of colours reaches hollows; 1: one for
     all, so that vertices on which nothing pulls stay where they are.
     rate: longest step of a vertex in an iteration, in mean edges.

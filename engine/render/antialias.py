@@ -7,18 +7,10 @@ import torch
 import warp as wp
 from torch.autograd.function import once_differentiable
 
-from .antialias_kernels import (
-    NEAREST_W,
-    STRETCH,
-    Contours,
-    Mesh,
-    blend_contours,
-    find_contours,
-    mark_contours,
-    push_contours,
-)
+from .antialias_kernels import blend_contours, push_contours
 from .arguments import Backend, check_backend, check_faces, check_positions, check_rast, check_triangle_ids, need
 from .backend import Scatter, launch_pieces, launch_pixels, over_faces, over_pixels, plan_pieces, wrap
+from .contour_kernels import NEAREST_W, STRETCH, Contours, Mesh, find_contours, mark_contours
 from .fragments import screen_from_clip
 from .rasterize import clip_gradient
 from .topology import build_topology

@@ -12,9 +12,9 @@ from render_scenes import project, relative_error, rough_ball, soup, two_views
 
 from slipcast.bench.antialias_gradient import geodesic_ball
 from slipcast.engine.render import antialias, build_topology, interpolate, rasterize
-from slipcast.engine.render.antialias_kernels import UNKNOWN
 from slipcast.engine.render.arguments import ShapeError
 from slipcast.engine.render.backend import launch_pieces
+from slipcast.engine.render.contour_kernels import UNKNOWN
 from slipcast.engine.render.torch_reference import antialias_ref, rasterize_ref
 
 SIZE = (25, 34)
