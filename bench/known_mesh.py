@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,14 +56,24 @@ def load_known_mesh(path: Path, y_up: bool | None = None) -> KnownMesh:
 
 def orbit_cameras(mesh: KnownMesh, count: int, size_px: int, turn: float = 0.0) -> list[Camera]:
     """Cameras on rings round the mesh, all of it in frame. turn: radians that the rings are turned by."""
+    ups = np.deg2rad([ELEVATIONS_DEG[index % len(ELEVATIONS_DEG)] for index in range(count)])
+    return _cameras(mesh, size_px, np.arange(count) * GOLDEN_ANGLE + turn, ups)
+
+
+def round_cameras(mesh: KnownMesh, count: int, size_px: int) -> list[Camera]:
+    """Cameras spread evenly over a sphere round the mesh, from below too, all of it in frame."""
+    return _cameras(mesh, size_px, np.arange(count) * GOLDEN_ANGLE, np.arcsin(1 - (2 * np.arange(count) + 1) / count))
+
+
+def _cameras(mesh: KnownMesh, size_px: int, arounds: np.ndarray, ups: np.ndarray) -> list[Camera]:
+    """That look at the mesh's middle. arounds, ups: (N,) radians, azimuths and elevations."""
     points = mesh.corners.reshape(-1, 3)
     centre = (points.min(0) + points.max(0)) / 2
     half_angle = np.deg2rad(FIELD_OF_VIEW_DEG / 2)
     distance = 1.05 * float(np.linalg.norm(points.max(0) - points.min(0))) / 2 / np.sin(half_angle)
     focal = size_px / 2 / np.tan(half_angle)
     cameras = []
-    for index in range(count):
-        around, up = index * GOLDEN_ANGLE + turn, np.deg2rad(ELEVATIONS_DEG[index % len(ELEVATIONS_DEG)])
+    for around, up in zip(arounds, ups):
         way = np.array([np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)])
         forward = -way
         right = np.cross(forward, [0.0, 0.0, 1.0])
@@ -108,11 +119,12 @@ def _bilinear(texture: np.ndarray, uv: np.ndarray) -> np.ndarray:
     return upper * (1 - low_share) + lower * low_share
 
 
-def write_views(mesh: KnownMesh, folder: Path, count: int = 24, size_px: int = 512) -> Path:
+def write_views(mesh: KnownMesh, folder: Path, count: int = 24, size_px: int = 512,
+                cameras_of: Callable[[KnownMesh, int, int], list[Camera]] = orbit_cameras) -> Path:
     """A view folder (transforms.json, RGBA images) of the mesh."""
     folder.mkdir(parents=True, exist_ok=True)
     frames = []
-    for index, camera in enumerate(orbit_cameras(mesh, count, size_px)):
+    for index, camera in enumerate(cameras_of(mesh, count, size_px)):
         color, cover = render(mesh, camera)
         pixels = np.concatenate([color, cover[..., None]], -1)
         name = f"{index:03d}.png"

@@ -1,17 +1,19 @@
 """Refine and its rasteriser beside their peers, in one run, written to docs/benchmarks.md.
 
     python -m slipcast.bench.refine [--only speed threads quality memory] [--mesh FILE...] [--shapes NAME...]
-        [--faces 5000 50000] [--repeats 5] [--quality normal] [-o docs/benchmarks.md]
+        [--cameras rings round] [--faces 5000 50000] [--repeats 5] [--quality normal] [-o docs/benchmarks.md]
 
 speed: a step of each renderer that is there (peers.py). threads: ours with one thread and with two. quality: shapes
-made by code, and meshes given as files, each rendered by ourselves from 24 cameras, then found again: by the hull with
-fitted outlines, by refine, and by a displaced sphere with point splatting. memory: 100 000 faces, 60 views of 1024 px.
+made by code, and meshes given as files, each rendered by ourselves from 24 cameras (on rings from 25 degrees below the
+horizon to 60 above it, or all round), then found again: by the hull with fitted outlines, by refine, and by a displaced
+sphere with point splatting. memory: 100 000 faces, 60 views of 1024 px.
 Each section is written when it is done, so that a run that is stopped leaves what it has; sections that were not asked
 for stay as they are in the file.
 """
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import platform
 import re
@@ -31,7 +33,7 @@ from ..engine.pipeline.progress import Run
 from ..engine.pipeline.texture_fit import texture_preset
 from . import left_out
 from .displaced_sphere import fit_sphere
-from .known_mesh import KnownMesh, load_known_mesh, write_views
+from .known_mesh import KnownMesh, load_known_mesh, orbit_cameras, round_cameras, write_views
 from .peers import PEERS, measure, measure_together
 from .quality import as_known, compare
 from .refine_memory import BAR_GIB, measure_memory
@@ -46,6 +48,7 @@ Written by `python -m slipcast.bench.refine`; figures of other peers and machine
 TITLES = {"speed": "The rasteriser beside its peers", "threads": "Two threads", "quality": "What comes back",
           "memory": "Memory"}
 VIEWS, VIEW_PX = 24, 512
+CAMERAS = {"rings": orbit_cameras, "round": round_cameras}
 
 Row = Sequence[object]
 
@@ -121,11 +124,12 @@ def quality(arguments: argparse.Namespace) -> str:
         **{path.stem: (lambda path=path: load_known_mesh(path)) for path in arguments.mesh}}
     rows: list[Row] = []
     head = ("shape and method", "IoU", "F .5 %", "normals", "chamfer %", "outlines", "dB", "CPU s")
-    for name, make in sources.items():
+    for (name, make), cameras in itertools.product(sources.items(), arguments.cameras):
         truth = make()
-        for method, (found, seconds) in reconstruct(truth, arguments.quality, name).items():
+        seen = name if cameras == "rings" else f"{name} seen all round"
+        for method, (found, seconds) in reconstruct(truth, arguments.quality, seen, cameras).items():
             row = score_shape(found, truth) | compare(found, truth)
-            rows.append((f"{name}, {method}", f"{row['iou']:.4f}", f"{row['f']:.4f}", f"{row['normals']:.3f}",
+            rows.append((f"{seen}, {method}", f"{row['iou']:.4f}", f"{row['f']:.4f}", f"{row['normals']:.3f}",
                          f"{100 * row['chamfer']:.3f}", f"{row['silhouette_iou']:.4f}", f"{row['psnr_db']:.1f}",
                          f"{seconds:.0f}"))
             say(" ".join(str(each) for each in rows[-1]))
@@ -134,19 +138,20 @@ def quality(arguments: argparse.Namespace) -> str:
 
 
 def _quality_text(level: str, rows: str) -> str:
-    return (f"{VIEWS} views of {VIEW_PX} px rendered by ourselves, quality `{level}`, one thread. IoU of volumes; F at "
-            ".5 % of the diagonal; mean cosine of normals; Chamfer distance in percent of the diagonal; IoU of "
-            "outlines and dB in the foreground from 12 other cameras (the sphere has colours at its vertices, the "
-            "others a texture). Seconds of processor: to the shape, without its texture.\n\n" + rows)
+    return (f"{VIEWS} views of {VIEW_PX} px rendered by ourselves, on rings from 25 degrees below the horizon to 60 "
+            f"above it or, where it is said, all round; quality `{level}`, one thread. IoU of volumes; F at .5 % of "
+            "the diagonal; mean cosine of normals; Chamfer distance in percent of the diagonal; IoU of outlines and "
+            "dB in the foreground from 12 other cameras (the sphere has colours at its vertices, the others a "
+            "texture). Seconds of processor: to the shape, without its texture.\n\n" + rows)
 
 
-def reconstruct(truth: KnownMesh, level: str, name: str) -> dict[str, tuple[KnownMesh, float]]:
+def reconstruct(truth: KnownMesh, level: str, name: str, cameras: str) -> dict[str, tuple[KnownMesh, float]]:
     """method -> (what it made of the views, processor seconds of its shape)."""
     settings = ViewsSettings(quality=level)
     run, found = Run(("load", "shape", "refine", "texture")), {}
     with tempfile.TemporaryDirectory() as folder:
         say(f"{name}: rendering {VIEWS} views")
-        write_views(truth, Path(folder), VIEWS, VIEW_PX)
+        write_views(truth, Path(folder), VIEWS, VIEW_PX, CAMERAS[cameras])
         with run.stage("load") as stage:
             preset = views_preset(level)
             views = load_views(collect_view_folder(Path(folder)), preset.working_px, stage)
@@ -186,6 +191,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=list(SECTIONS), default=list(SECTIONS), metavar="SECTION")
     parser.add_argument("--mesh", type=Path, nargs="+", default=[], help="textured meshes to measure on as well")
     parser.add_argument("--shapes", nargs="*", choices=list(SHAPES), default=list(SHAPES), metavar="NAME")
+    parser.add_argument("--cameras", nargs="+", choices=list(CAMERAS), default=["rings"], metavar="CAMERAS")
     parser.add_argument("--faces", type=int, nargs="+", default=[5000, 50_000])
     parser.add_argument("--size", type=int, default=512, metavar="PX")
     parser.add_argument("--repeats", type=int, default=5)
