@@ -1,7 +1,7 @@
 """Refine and its rasteriser beside their peers, in one run, written to docs/benchmarks.md.
 
     python -m slipcast.bench.refine [--only speed threads quality memory] [--mesh FILE...] [--shapes NAME...]
-        [--cameras rings round] [--faces 5000 50000] [--repeats 5] [--quality normal] [-o docs/benchmarks.md]
+        [--cameras rings round] [--faces 5000 50000] [--repeats 9] [--quality normal] [-o docs/benchmarks.md]
 
 speed: a step of each renderer that is there (peers.py). threads: ours with one thread and with two. quality: shapes
 made by code, and meshes given as files, each rendered by ourselves from 24 cameras (on rings from 25 degrees below the
@@ -194,7 +194,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--cameras", nargs="+", choices=list(CAMERAS), default=["rings"], metavar="CAMERAS")
     parser.add_argument("--faces", type=int, nargs="+", default=[5000, 50_000])
     parser.add_argument("--size", type=int, default=512, metavar="PX")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--quality", choices=QUALITIES, default="normal")
     parser.add_argument("-o", "--output", type=Path, default=REPORT)
     arguments = parser.parse_args(argv)

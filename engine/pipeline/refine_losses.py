@@ -55,14 +55,14 @@ def view_loss(positions: torch.Tensor, colours: torch.Tensor, surface: Surface,
     rast = rasterize(clip, surface.faces, (side, side))
     covering = torch.cat([colours, torch.ones_like(colours[..., :1])], -1)
     drawn = antialias(interpolate(covering, rast, surface.faces), rast, clip, surface.faces, surface.topology)
-    weight = (targets.known[chosen] > 0) * targets.trust[chosen][:, None, None]
+    known, trust = targets.known[chosen] > 0, targets.trust[chosen][:, None, None]
+    weight = known * trust
     scale = 1 / (wanted[..., 3] * weight).sum().clamp(min=1)
     away = drawn - wanted
     total = settings.silhouette * (away[..., 3].square() * weight).sum()
     if settings.colour:
-        known = (targets.known[chosen] > 0)[..., None]
-        off = colours_off(away[..., :3] * known, _half_edge_px(surface, side)) * targets.trust[chosen][:, None, None]
-        total = total + settings.colour * off.sum()
+        off = colours_off(away[..., :3] * known[..., None], _half_edge_px(surface, side))
+        total = total + settings.colour * (off * trust).sum()
     return (total + _geometry(positions, clip, rast, surface, targets, chosen, settings, radius)) * scale
 
 

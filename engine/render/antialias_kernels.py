@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warp as wp
 
-from .contour_kernels import STRETCH, Contours, Mesh, crossing, pair_frame
+from .contour_kernels import Contours, Mesh, crossing, next_of, pair_frame
 
 wp.set_module_options({"enable_backward": False})   # gradients are written by hand; Warp's own would double the compile
 
@@ -72,19 +72,15 @@ def blend_contours(mesh: Mesh, contours: Contours, color: wp.array(dtype=wp.floa
     same matrix transposed, which takes a gradient to the result back to one to the colours."""
     row, part = wp.tid()
     row = row + first_row
-    column = part * span
     end = wp.min(part * span + span, color.shape[2])
+    column = next_of(contours.touched, block, row, part * span, end)
     while column < end:
-        stop = wp.min(end, (column / STRETCH + 1) * STRETCH)
-        if contours.touched[block, row, column / STRETCH] == 0:
-            column = stop
-        while column < stop:
-            own = contours.code[block, row, column]
-            left = contours.code[block, row, wp.max(column - 1, 0)]
-            upper = contours.code[block, wp.max(row - 1, 0), column]
-            if (own[0] & own[1] & left[0] & upper[1]) != -1:
-                blend_pixel(mesh, contours.code, color, transposed, result, block, row, column)
-            column = column + 1
+        own = contours.code[block, row, column]
+        left = contours.code[block, row, wp.max(column - 1, 0)]
+        upper = contours.code[block, wp.max(row - 1, 0), column]
+        if (own[0] & own[1] & left[0] & upper[1]) != -1:
+            blend_pixel(mesh, contours.code, color, transposed, result, block, row, column)
+        column = next_of(contours.touched, block, row, column + 1, end)
 
 
 @wp.func
@@ -144,16 +140,12 @@ def push_contours(mesh: Mesh, contours: Contours, color: wp.array(dtype=wp.float
                   slot: int, block: int, first_row: int, end_row: int, span: int):
     row, part = wp.tid()
     row = row + first_row
-    column = part * span
     end = wp.min(part * span + span, color.shape[2])
+    column = next_of(contours.touched, block, row, part * span, end)
     while column < end:
-        stop = wp.min(end, (column / STRETCH + 1) * STRETCH)
-        if contours.touched[block, row, column / STRETCH] == 0:
-            column = stop
-        while column < stop:
-            which = contours.code[block, row, column]
-            if which[0] >= 0:
-                push_pair(mesh, color, grad, found, slot, block, row, column, 0, which[0])
-            if which[1] >= 0:
-                push_pair(mesh, color, grad, found, slot, block, row, column, 1, which[1])
-            column = column + 1
+        which = contours.code[block, row, column]
+        if which[0] >= 0:
+            push_pair(mesh, color, grad, found, slot, block, row, column, 0, which[0])
+        if which[1] >= 0:
+            push_pair(mesh, color, grad, found, slot, block, row, column, 1, which[1])
+        column = next_of(contours.touched, block, row, column + 1, end)

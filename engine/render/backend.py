@@ -85,33 +85,6 @@ def _side_by_side(work: Callable[[Any], Any], shares: Sequence[Any]) -> None:
         other.result()
 
 
-def launch_rows(kernel: Any, rows: int, dim_of: Callable[[int, int], Any], arguments: Sequence[Any],
-                device: torch.device, blocks: int = 1) -> None:
-    """Launch `kernel` over all (block, row range) pairs; it takes `block, first_row, end_row` after `arguments`.
-
-    dim_of(first_row, end_row) gives the launch dimension of a range. blocks: independent leading items (views).
-    A range owns its rows: two launches never write to the same place.
-    """
-    prepare_kernels(kernel, device)
-    warp_device = wp.device_from_torch(device)
-
-    def launch(block: int, first: int, end: int) -> None:
-        wp.launch(kernel, dim=dim_of(first, end), inputs=[*arguments, block, first, end], device=warp_device)
-
-    if device.type != "cpu":
-        stream = wp.stream_from_torch(torch.cuda.current_stream(device))
-        with wp.ScopedStream(stream):
-            for block in range(blocks):
-                launch(block, 0, rows)
-        return
-    threads = max(1, torch.get_num_threads())
-    bands = 1 if blocks >= threads else -(-threads // blocks)
-    edges = [rows * band // bands for band in range(bands + 1)]
-    ranges = [(block, first, end) for block in range(blocks) for first, end in zip(edges, edges[1:]) if end > first]
-    shares = [ranges[each::threads] for each in range(min(threads, len(ranges)))]
-    _side_by_side(lambda share: [launch(*each) for each in share], shares)
-
-
 @dataclass(frozen=True)
 class Piece:
     """A range of rows of one block that one thread works through. index: its place in the plan, unique. thread: pieces
@@ -200,6 +173,17 @@ def launch_pixels(kernel: Any, plan: Sequence[Piece], width: int, arguments: Seq
     launch_pieces([over_pixels(kernel, width, arguments, device)], plan, device, slot_of)
 
 
+def launch_rows(kernel: Any, rows: int, dim_of: Callable[[int, int], Any], arguments: Sequence[Any],
+                device: torch.device) -> None:
+    """launch_pieces of one work over rows of a single block, points for example."""
+    launch_pieces([Work(kernel, dim_of, arguments)], plan_pieces(1, rows, device), device)
+
+
+def threads_of(plan: Sequence[Piece]) -> int:
+    """How many threads work on it side by side."""
+    return 1 + max((piece.thread for piece in plan), default=0)
+
+
 class Scatter:
     """Buffers that kernels add gradients into, and their sum.
 
@@ -212,7 +196,7 @@ class Scatter:
                  shared: bool) -> None:
         self._plan, self._items, self._shared = plan, items, shared
         cuda = like.device.type != "cpu"
-        count = (1 if cuda else 1 + max((piece.thread for piece in plan), default=0)) if self._shared else len(plan)
+        count = (1 if cuda else threads_of(plan)) if self._shared else len(plan)
         self.buffers = torch.zeros((count, rows, channels), dtype=torch.float32, device=like.device)
 
     def slot_of(self, piece: Piece) -> int:

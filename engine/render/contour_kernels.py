@@ -304,28 +304,33 @@ def touch(contours: Contours, block: int, row: int, column: int, axis: int) -> i
     return 0
 
 
+@wp.func
+def next_of(stretches: wp.array(dtype=wp.int32, ndim=3), block: int, row: int, column: int, end: int) -> int:
+    """The first pixel from `column` on that is in a stretch where there is something; `end` or more: there is none."""
+    at = int(column)
+    while at < end and stretches[block, row, wp.min(at, end - 1) / STRETCH] == 0:     # Warp looks at both conditions
+        at = (at / STRETCH + 1) * STRETCH
+    return at
+
+
 @wp.kernel
 def find_contours(mesh: Mesh, rast: wp.array(dtype=wp.vec4, ndim=3), contours: Contours,
                   block: int, first_row: int, end_row: int, span: int):
     """What marked pairs are."""
     row, part = wp.tid()
     row = row + first_row
-    column = part * span
     end = wp.min(part * span + span, rast.shape[2])
+    column = next_of(contours.marked, block, row, part * span, end)
     while column < end:
-        stop = wp.min(end, (column / STRETCH + 1) * STRETCH)
-        if contours.marked[block, row, column / STRETCH] == 0:
-            column = stop
-        while column < stop:
-            found = contours.code[block, row, column]
-            if wp.min(found[0], found[1]) == UNKNOWN:
-                if found[0] == UNKNOWN:
-                    found[0] = find_pair(mesh, rast, block, row, column, 0)
-                if found[1] == UNKNOWN:
-                    found[1] = find_pair(mesh, rast, block, row, column, 1)
-                contours.code[block, row, column] = found
-                if found[0] >= 0:
-                    touch(contours, block, row, column, 0)
-                if found[1] >= 0:
-                    touch(contours, block, row, column, 1)
-            column = column + 1
+        found = contours.code[block, row, column]
+        if wp.min(found[0], found[1]) == UNKNOWN:
+            if found[0] == UNKNOWN:
+                found[0] = find_pair(mesh, rast, block, row, column, 0)
+            if found[1] == UNKNOWN:
+                found[1] = find_pair(mesh, rast, block, row, column, 1)
+            contours.code[block, row, column] = found
+            if found[0] >= 0:
+                touch(contours, block, row, column, 0)
+            if found[1] >= 0:
+                touch(contours, block, row, column, 1)
+        column = next_of(contours.marked, block, row, column + 1, end)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 import warp as wp
 
-from .backend import Piece, launch_pieces, over_faces, over_pixels, plan_pieces, wrap
+from .backend import Piece, launch_pieces, over_faces, over_pixels, plan_pieces, threads_of, wrap
 from .raster_kernels import cover, resolve
 
 EMPTY = 2**63 - 1
@@ -41,7 +41,7 @@ def nearest_of(plan: Sequence[Piece], height: int, width: int,
     """What `cover` finds, (slots, H, W) int64 of EMPTY, and which slot a piece uses. A CPU thread uses the same for one
     piece after the other, since `resolve` leaves it empty; CUDA has them at work all at once."""
     cuda = device.type != "cpu"
-    count = len(plan) if cuda else 1 + max(piece.thread for piece in plan)
+    count = len(plan) if cuda else threads_of(plan)
     nearest = torch.full((count, height, width), EMPTY, dtype=torch.int64, device=device)
     return nearest, lambda piece: piece.index if cuda else piece.thread
 

@@ -9,19 +9,7 @@ from torch.autograd.function import once_differentiable
 
 from .arguments import Backend, check_backend, check_faces, check_rast, check_triangle_ids, per_view
 from .backend import Scatter, launch_pixels, plan_pieces, wrap
-from .interpolate_kernels import (
-    mix_corners,
-    mix_corners_3,
-    mix_corners_4,
-    spread_corners,
-    spread_corners_3,
-    spread_corners_4,
-)
-
-# channels -> (kernels, the type of a vertex' attributes): a vector at once costs a fraction of as many numbers
-KERNELS: dict[int, tuple[Any, Any, Any]] = {3: (mix_corners_3, spread_corners_3, wp.vec3),
-                                            4: (mix_corners_4, spread_corners_4, wp.vec4)}
-ANY_CHANNELS = (mix_corners, spread_corners, None)
+from .interpolate_kernels import ANY_CHANNELS, KERNELS
 
 
 def interpolate(attributes: torch.Tensor, rast: torch.Tensor, faces: torch.Tensor,

@@ -67,11 +67,14 @@ def spread_corners(attributes: wp.array(dtype=wp.float32, ndim=3), faces: wp.arr
             to_rast[block, row, column] = wp.vec4()
 
 
-@wp.func
-def mix_row(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
-            rast: wp.array(dtype=wp.vec4, ndim=3), item: int, result: wp.array(dtype=Any, ndim=3), block: int, row: int,
-            first: int, end: int):
-    for column in range(first, end):
+@wp.kernel
+def mix_vectors(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+                rast: wp.array(dtype=wp.vec4, ndim=3), per_view: int, result: wp.array(dtype=Any, ndim=3),
+                block: int, first_row: int, end_row: int, span: int):
+    row, part = wp.tid()
+    row = row + first_row
+    item = block * per_view
+    for column in range(part * span, wp.min(part * span + span, rast.shape[2])):
         here = rast[block, row, column]
         mixed = attributes.dtype()
         if here[3] > 0.0:
@@ -82,12 +85,15 @@ def mix_row(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp.in
         result[block, row, column] = mixed
 
 
-@wp.func
-def spread_row(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
-               rast: wp.array(dtype=wp.vec4, ndim=3), grad: wp.array(dtype=Any, ndim=3), item: int,
-               to_rast: wp.array(dtype=wp.vec4, ndim=3), found: wp.array(dtype=Any, ndim=2), slot: int, block: int,
-               row: int, first: int, end: int):
+@wp.kernel
+def spread_vectors(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
+                   rast: wp.array(dtype=wp.vec4, ndim=3), grad: wp.array(dtype=Any, ndim=3), per_view: int,
+                   to_rast: wp.array(dtype=wp.vec4, ndim=3), found: wp.array(dtype=Any, ndim=2),
+                   slot: int, block: int, first_row: int, end_row: int, span: int):
     """Neighbouring pixels often show one face: what they give its corners is added up before it is written."""
+    row, part = wp.tid()
+    row = row + first_row
+    item = block * per_view
     last = int(-1)
     i0 = int(0)
     i1 = int(0)
@@ -97,7 +103,7 @@ def spread_row(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp
     to_2 = attributes.dtype()
     along_u = attributes.dtype()
     along_v = attributes.dtype()
-    for column in range(first, end):
+    for column in range(part * span, wp.min(part * span + span, rast.shape[2])):
         here = rast[block, row, column]
         if here[3] > 0.0:
             face = int(here[3]) - 1
@@ -129,39 +135,13 @@ def spread_row(attributes: wp.array(dtype=Any, ndim=2), faces: wp.array(dtype=wp
         wp.atomic_add(found, slot, i2, to_2)
 
 
-@wp.kernel
-def mix_corners_3(attributes: wp.array(dtype=wp.vec3, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
-                  rast: wp.array(dtype=wp.vec4, ndim=3), per_view: int, result: wp.array(dtype=wp.vec3, ndim=3),
-                  block: int, first_row: int, end_row: int, span: int):
-    row, part = wp.tid()
-    mix_row(attributes, faces, rast, block * per_view, result, block, row + first_row, part * span,
-            wp.min(part * span + span, rast.shape[2]))
+def _kernels_for(vector: Any) -> tuple[Any, Any, Any]:
+    """(mix, spread, vector)."""
+    flat, pixels = wp.array(dtype=vector, ndim=2), wp.array(dtype=vector, ndim=3)
+    return (wp.overload(mix_vectors, {"attributes": flat, "result": pixels}),
+            wp.overload(spread_vectors, {"attributes": flat, "grad": pixels, "found": flat}), vector)
 
 
-@wp.kernel
-def spread_corners_3(attributes: wp.array(dtype=wp.vec3, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
-                     rast: wp.array(dtype=wp.vec4, ndim=3), grad: wp.array(dtype=wp.vec3, ndim=3), per_view: int,
-                     to_rast: wp.array(dtype=wp.vec4, ndim=3), found: wp.array(dtype=wp.vec3, ndim=2),
-                     slot: int, block: int, first_row: int, end_row: int, span: int):
-    row, part = wp.tid()
-    spread_row(attributes, faces, rast, grad, block * per_view, to_rast, found, slot, block, row + first_row,
-               part * span, wp.min(part * span + span, rast.shape[2]))
-
-
-@wp.kernel
-def mix_corners_4(attributes: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
-                  rast: wp.array(dtype=wp.vec4, ndim=3), per_view: int, result: wp.array(dtype=wp.vec4, ndim=3),
-                  block: int, first_row: int, end_row: int, span: int):
-    row, part = wp.tid()
-    mix_row(attributes, faces, rast, block * per_view, result, block, row + first_row, part * span,
-            wp.min(part * span + span, rast.shape[2]))
-
-
-@wp.kernel
-def spread_corners_4(attributes: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2),
-                     rast: wp.array(dtype=wp.vec4, ndim=3), grad: wp.array(dtype=wp.vec4, ndim=3), per_view: int,
-                     to_rast: wp.array(dtype=wp.vec4, ndim=3), found: wp.array(dtype=wp.vec4, ndim=2),
-                     slot: int, block: int, first_row: int, end_row: int, span: int):
-    row, part = wp.tid()
-    spread_row(attributes, faces, rast, grad, block * per_view, to_rast, found, slot, block, row + first_row,
-               part * span, wp.min(part * span + span, rast.shape[2]))
+# channels -> (kernels, the type of a vertex' attributes): a vector at once costs a fraction of as many numbers
+KERNELS: dict[int, tuple[Any, Any, Any]] = {3: _kernels_for(wp.vec3), 4: _kernels_for(wp.vec4)}
+ANY_CHANNELS = (mix_corners, spread_corners, None)

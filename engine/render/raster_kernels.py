@@ -167,9 +167,9 @@ def cover_whole(a: wp.vec3, b: wp.vec3, c: wp.vec3, i0: int, i1: int, i2: int,
             e0 = r0 - d0 * (x - l0[0])
             e1 = r1 - d1 * (x - l1[0])
             e2 = r2 - d2 * (x - l2[0])
-            m = wp.where(e1 < e0, e1, e0)
-            m = wp.where(e2 < m, e2, m)
-            if m >= 0.0:
+            least = wp.where(e1 < e0, e1, e0)         # one branch instead of three
+            least = wp.where(e2 < least, e2, least)
+            if least >= 0.0:
                 inside = 1
                 depth = (e0 * a[2] + e1 * b[2] + e2 * c[2]) / (e0 + e1 + e2)
                 if depth >= -1.0 and depth <= 1.0:
@@ -227,6 +227,26 @@ def cover(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int3
             cover_cut(screen, faces, near_w, nearest, slot, block, face, at[0], at[1], at[2], at[3])
 
 
+@wp.func
+def hit_inside(p: wp.vec4, q: wp.vec4, r: wp.vec4, x: float, y: float) -> wp.vec4:
+    """(weight of corner p, of q, z/w, w) at a pixel that `cover` found inside: weights that are not in [0, 1] are
+    rounding."""
+    a = seen_from(p, x, y)
+    b = seen_from(q, x, y)
+    c = seen_from(r, x, y)
+    e0 = b[0] * c[1] - b[1] * c[0]
+    e1 = c[0] * a[1] - c[1] * a[0]
+    total = e0 + e1 + (a[0] * b[1] - a[1] * b[0])
+    u = float(0.0)
+    v = float(0.0)
+    if total != 0.0:
+        u = wp.clamp(e0 / total, 0.0, 1.0)
+        v = wp.clamp(e1 / total, 0.0, 1.0 - u)
+    rest = 1.0 - u - v
+    w = u * a[3] + v * b[3] + rest * c[3]
+    return wp.vec4(u, v, (u * a[2] + v * b[2] + rest * c[2]) / w, w)
+
+
 @wp.kernel
 def resolve(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.int32, ndim=2), empty: wp.uint64,
             nearest: wp.array(dtype=wp.uint64, ndim=3), face_at: wp.array(dtype=wp.int32, ndim=3),
@@ -240,7 +260,8 @@ def resolve(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=wp.in
         if key != empty:
             nearest[slot, row, column] = empty
             face = int(key & wp.uint64(4294967295))
-            hit = weights_at(screen, faces, block, face, float(column) + 0.5, float(row) + 0.5)
+            hit = hit_inside(screen[block, faces[face, 0]], screen[block, faces[face, 1]],
+                             screen[block, faces[face, 2]], float(column) + 0.5, float(row) + 0.5)
             face_at[block, row, column] = face
             weights[block, row, column] = wp.vec2(hit[0], hit[1])
             depth[block, row, column] = hit[3]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warp as wp
 
-from .raster_kernels import corner_at, seen_from
+from .raster_kernels import corner_at, hit_inside, seen_from
 
 wp.set_module_options({"enable_backward": False})   # gradients are written by hand; Warp's own would double the compile
 
@@ -35,23 +35,8 @@ def resolve_rast(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=
                 p = screen[block, faces[face, 0]]
                 q = screen[block, faces[face, 1]]
                 r = screen[block, faces[face, 2]]
-            x = float(column) + 0.5
-            a = seen_from(p, x, y)
-            b = seen_from(q, x, y)
-            c = seen_from(r, x, y)
-            # `cover` has found that the pixel is inside, so what is below 0 is rounding
-            e0 = b[0] * c[1] - b[1] * c[0]
-            e1 = c[0] * a[1] - c[1] * a[0]
-            e2 = a[0] * b[1] - a[1] * b[0]
-            total = e0 + e1 + e2
-            u = float(0.0)
-            v = float(0.0)
-            if total != 0.0:
-                u = wp.clamp(e0 / total, 0.0, 1.0)
-                v = wp.clamp(e1 / total, 0.0, 1.0 - u)
-            rest = 1.0 - u - v
-            here = wp.vec4(u, v, (u * a[2] + v * b[2] + rest * c[2]) / (u * a[3] + v * b[3] + rest * c[3]),
-                           float(face + 1))
+            hit = hit_inside(p, q, r, float(column) + 0.5, y)
+            here = wp.vec4(hit[0], hit[1], hit[2], float(face + 1))
         rast[block, row, column] = here
 
 
@@ -65,6 +50,45 @@ def turned(p: wp.vec4, q: wp.vec4, share: float) -> wp.vec2:
 def corner_gradient(xy: wp.vec2, z: float, w: float, x: float, y: float) -> wp.vec4:
     """Gradient to a corner on the screen from the one to it as seen from the pixel (x - pixel_x w, ...)."""
     return wp.vec4(xy[0], xy[1], z, w - x * xy[0] - y * xy[1])
+
+
+@wp.struct
+class Corners:
+    """Gradients to a triangle's corners on the screen."""
+    a: wp.vec4
+    b: wp.vec4
+    c: wp.vec4
+
+
+@wp.func
+def corners_of(p: wp.vec4, q: wp.vec4, r: wp.vec4, here: wp.vec4, g: wp.vec4, x: float, y: float) -> Corners:
+    """What the gradient g to a pixel's (u, v, z/w) gives the corners of the triangle that it shows."""
+    a = seen_from(p, x, y)
+    b = seen_from(q, x, y)
+    c = seen_from(r, x, y)
+    u = here[0]
+    v = here[1]
+    rest = 1.0 - u - v
+    zw = here[2]
+    area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    scale = float(0.0)
+    if area != 0.0:
+        scale = 1.0 / area
+    along = (g[0] * u + g[1] * v) * scale
+    g0 = g[0] * scale - along
+    g1 = g[1] * scale - along
+    g2 = -along
+    deep = float(0.0)
+    if g[2] != 0.0:
+        deep = g[2] / (u * a[3] + v * b[3] + rest * c[3])
+        g0 = g0 + deep * scale * (a[2] - zw * a[3])
+        g1 = g1 + deep * scale * (b[2] - zw * b[3])
+        g2 = g2 + deep * scale * (c[2] - zw * c[3])
+    to = Corners()
+    to.a = corner_gradient(turned(a, b, g2) + turned(a, c, -g1), deep * u, -deep * u * zw, x, y)
+    to.b = corner_gradient(turned(b, c, g0) + turned(b, a, -g2), deep * v, -deep * v * zw, x, y)
+    to.c = corner_gradient(turned(c, a, g1) + turned(c, b, -g0), deep * rest, -deep * rest * zw, x, y)
+    return to
 
 
 @wp.kernel
@@ -90,7 +114,6 @@ def spread_rast(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=w
         g = grad[block, row, column]
         if here[3] > 0.0 and (g[0] != 0.0 or g[1] != 0.0 or g[2] != 0.0):
             face = int(here[3]) - 1
-            x = float(column) + 0.5
             if face != last:
                 if last >= 0:
                     wp.atomic_add(found, slot, i0, sum_0)
@@ -106,33 +129,10 @@ def spread_rast(screen: wp.array(dtype=wp.vec4, ndim=2), faces: wp.array(dtype=w
                 sum_0 = wp.vec4()
                 sum_1 = wp.vec4()
                 sum_2 = wp.vec4()
-            a = seen_from(p, x, y)
-            b = seen_from(q, x, y)
-            c = seen_from(r, x, y)
-            u = here[0]
-            v = here[1]
-            rest = 1.0 - u - v
-            zw = here[2]
-            area = (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
-            scale = float(0.0)
-            if area != 0.0:
-                scale = 1.0 / area
-            along = (g[0] * u + g[1] * v) * scale
-            g0 = g[0] * scale - along
-            g1 = g[1] * scale - along
-            g2 = -along
-            deep = float(0.0)
-            if g[2] != 0.0:
-                deep = g[2] / (u * a[3] + v * b[3] + rest * c[3])
-                g0 = g0 + deep * scale * (a[2] - zw * a[3])
-                g1 = g1 + deep * scale * (b[2] - zw * b[3])
-                g2 = g2 + deep * scale * (c[2] - zw * c[3])
-            to_a = turned(a, b, g2) + turned(a, c, -g1)
-            to_b = turned(b, c, g0) + turned(b, a, -g2)
-            to_c = turned(c, a, g1) + turned(c, b, -g0)
-            sum_0 = sum_0 + corner_gradient(to_a, deep * u, -deep * u * zw, x, y)
-            sum_1 = sum_1 + corner_gradient(to_b, deep * v, -deep * v * zw, x, y)
-            sum_2 = sum_2 + corner_gradient(to_c, deep * rest, -deep * rest * zw, x, y)
+            to = corners_of(p, q, r, here, g, float(column) + 0.5, y)
+            sum_0 = sum_0 + to.a
+            sum_1 = sum_1 + to.b
+            sum_2 = sum_2 + to.c
     if last >= 0:
         wp.atomic_add(found, slot, i0, sum_0)
         wp.atomic_add(found, slot, i1, sum_1)

@@ -133,3 +133,18 @@ def test_clip_from_camera_puts_the_principal_point_and_pixel_centres_where_the_c
     y = (clip[:, 1] / clip[:, 3] + 1) / 2 * 50
     assert x == pytest.approx([55, 55 + 80 * 0.125], abs=1e-4)
     assert y == pytest.approx([20, 20 - 70 * 0.0625], abs=1e-4)
+
+
+def test_every_pixel_that_shows_a_face_has_its_depth_and_weights():
+    """Corners on pixel centres and edges through them: rounding puts a pixel inside once and outside the next time."""
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        w = rng.uniform(1, 3, (300, 1))
+        corners = np.round(rng.uniform(-1.2, 1.2, (300, 2)) * 64) / 64 + (seed % 2) / 128
+        clip = np.concatenate([corners * w, rng.uniform(-0.9, 0.9, (300, 1)) * w, w], 1).astype(np.float32)
+        faces = rng.integers(0, 300, (200, 3)).astype(np.int32)
+        found = find_fragments(torch.from_numpy(clip)[None], torch.from_numpy(faces), 128, 128)
+        seen = found.face >= 0
+        nearest = torch.from_numpy(w[faces].min((1, 2)).astype(np.float32))[found.face[seen].long()]
+        assert int(seen.sum()) > 5000 and bool((found.depth[seen] >= nearest * 0.9999).all())
+        assert bool((found.weights[seen] >= 0).all()) and float(found.weights[seen].sum(1).max()) < 1.0001
