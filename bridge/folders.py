@@ -127,6 +127,8 @@ def _not_a_view_folder(folder: Path) -> BadFolder:
     if not names:
         return BadFolder(f"{folder} is empty.", _ACCEPTED)
     pictures = sum(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in names)
+    if pictures == 1:
+        return BadFolder(f"{folder} holds one picture but no cameras.", f"Give the picture itself instead. {_ACCEPTED}")
     if pictures:
         return BadFolder(f"{folder} holds {pictures} pictures but no cameras.", _ACCEPTED)
     return BadFolder(f"{folder} is not a view folder.", _ACCEPTED)

@@ -241,3 +241,14 @@ def test_pictures_with_a_colon_in_their_names_have_painted_masks_of_their_own(tm
     labels = [painted_label(picture) for picture in pictures]
     assert len(set(labels)) == len(labels) and not any(":" in label for label in labels)
     assert labels[3] == "slipcast_masks/a.png.png"      # only a drive is left out
+
+
+def test_a_folder_without_cameras_says_what_it_holds_and_what_to_give_instead(tmp_path: Path):
+    (tmp_path / "a.png").touch()
+    with pytest.raises(BadFolder, match="holds one picture but no cameras") as one:
+        collect_view_folder(tmp_path)
+    assert one.value.hint.startswith("Give the picture itself instead.")
+    (tmp_path / "b.jpg").touch()
+    with pytest.raises(BadFolder, match="holds 2 pictures but no cameras") as two:
+        collect_view_folder(tmp_path)
+    assert two.value.hint.startswith("A view folder holds transforms.json")
