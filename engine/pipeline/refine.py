@@ -19,15 +19,15 @@ import numpy as np
 import torch
 
 from ...bridge.errors import BadMasks, BadMesh, Cancelled
-from ..render import build_topology
+from ..render import Cells, build_topology
 from .largesteps import AdamUniform, LargeSteps
 from .progress import Run, Stage
 from .refine_clock import Forecast, Watch
-from .refine_colours import seen_colours
+from .refine_colours import fine_cells, seen_colours
 from .refine_freedom import FREE, Freedom, Leash, seen_part
 from .refine_guard import as_coarse_as, is_worse, unexplained
 from .refine_light import KNOWN, UNKNOWN, Light, disagreement, fit_light
-from .refine_losses import Surface, bending, normals_of, view_loss
+from .refine_losses import Look, Surface, bending, normals_of, view_loss
 from .refine_settings import RefineLevel, RefineSettings
 from .snapshots import colour_bytes
 from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
@@ -68,17 +68,18 @@ class _Scene:
 
 @dataclass(frozen=True)
 class _Sight:
-    """What views show at one level. colours: (V, 3), where the optimisation begins. settings: with the weight that
-    colours deserve here."""
+    """What views show at one level. colours: (P, 3) of the cells' samples, where the optimisation begins. settings:
+    with the weight that colours deserve here."""
 
     targets: Targets
     light: Light
+    cells: Cells
     colours: torch.Tensor
     trust: float
     settings: RefineSettings
 
     def brightness(self, positions: torch.Tensor, surface: Surface, chosen: torch.Tensor) -> torch.Tensor:
-        """(B, V, 3). The light follows the surface but does not shape it."""
+        """(B, V, 3)."""
         facing = normals_of(positions.detach(), surface.faces)
         return self.light.of(chosen).brightness(facing, self.targets.turn[chosen])
 
@@ -166,14 +167,14 @@ class Refinement:
         sight = self._look(leash.move(start), surface, level, scene, fitted)
         targets, colours = sight.targets, sight.colours.requires_grad_()
         mover = AdamUniform(stiff, uniform=1 - (1 - level.uniform) * sight.trust)
-        painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99))
+        painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99), fused=True)
         order = _view_order(len(targets.clip), settings.views_per_step, random)
         smooth, done = 0.0, 0
         while forecast.level_done < 1 and not watch.over and not self._stage.ends_early():
             chosen = torch.from_numpy(next(order)).to(device)
             positions = leash.move(steps.positions_from_stiff(stiff))
-            loss = view_loss(positions, colours * sight.brightness(positions, surface, chosen), surface, targets,
-                             chosen, sight.settings, scene.frame.radius)
+            look = Look(colours, sight.cells, sight.brightness(positions, surface, chosen))
+            loss = view_loss(positions, look, surface, targets, chosen, sight.settings, scene.frame.radius)
             bend, change = bending(leash.bent(positions), surface, degree)
             (loss + settings.fairness * bend + settings.evenness * change).backward()
             rate = level.rate * edge * settings.last_rate**forecast.level_done
@@ -199,16 +200,19 @@ class Refinement:
         known = self._light or Light.even(len(scene.views), scene.device)
         self._light = fit_light(start, surface, everyone, known, search, self._settings.seed)
         targets, light = everyone.of(fitted), self._light.of(fitted)
-        colours = seen_colours(start, surface, targets,
-                               light.brightness(normals_of(start, surface.faces), targets.turn))
-        away = disagreement(start, surface, colours, light, targets)
+        brightness = light.brightness(normals_of(start, surface.faces), targets.turn)
+        away = disagreement(start, surface, seen_colours(start, surface, targets, brightness), light, targets)
         trust = min(1.0, (TRUSTED / max(away, TRUSTED))**2)
         log.info("refine: colours disagree by %.4f, trusted by %.3f", away, trust)
         settings = dataclasses.replace(self._settings, colour=self._settings.colour * trust)
-        return _Sight(targets, light, colours, trust, settings)
+        cells = fine_cells(start, surface, targets.rgba.shape[1])
+        colours = seen_colours(start, surface, targets, brightness, cells)
+        return _Sight(targets, light, cells, colours, trust, settings)
 
     def _keep(self, steps: LargeSteps, stiff: torch.Tensor, leash: Leash, colours: torch.Tensor) -> None:
-        self.keep(leash.to_world(leash.move(steps.positions_from_stiff(stiff.detach())).cpu().numpy()), colours)
+        """colours: (P, 3), those of the vertices first."""
+        positions = leash.move(steps.positions_from_stiff(stiff.detach()))
+        self.keep(leash.to_world(positions.cpu().numpy()), leash.in_order(colours[:len(positions)]))
 
 
 def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: RefineSettings, device: torch.device,

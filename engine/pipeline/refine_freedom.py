@@ -237,6 +237,10 @@ class Leash:
             vertices[held] = self._exact[held]
         return Mesh(vertices, self._mesh.faces)
 
+    def in_order(self, values: torch.Tensor) -> torch.Tensor:
+        """Values of the level's vertices, (V, C), in the order of the vertices of `to_world`."""
+        return values if self._group is None else values[torch.from_numpy(self._group).to(values.device)]
+
 
 def seen_part(mesh: Mesh) -> Mesh:
     """The mesh without vertices that no face uses: they must not say how large the object is."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..render import antialias, interpolate, rasterize
+from ..render import Cells, antialias, draw_colours, interpolate, rasterize
 from ..render.colour import linear_from_srgb
 from .refine_settings import RefineSettings
 from .targets import Targets
@@ -40,46 +40,39 @@ def normals_of(positions: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.normalize(total, dim=1, eps=1e-12)
 
 
-def view_loss(positions: torch.Tensor, colours: torch.Tensor, surface: Surface,
-              targets: Targets, chosen: torch.Tensor, settings: RefineSettings, radius: float) -> torch.Tensor:
+@dataclass(frozen=True)
+class Look:
+    """What views see on a surface. colours: (P, 3) sRGB in [0, 1], of the cells' samples. light: (B, V, 3), factors of
+    them in each view (Light.brightness). The light follows the surface but does not shape it."""
+
+    colours: torch.Tensor
+    cells: Cells
+    light: torch.Tensor
+
+
+def view_loss(positions: torch.Tensor, look: Look, surface: Surface, targets: Targets, chosen: torch.Tensor,
+              settings: RefineSettings, radius: float) -> torch.Tensor:
     """Mean over the object's pixels of what `chosen` views (indices, (B,)) show and the mesh does not.
 
-    positions: (V, 3) unit frame. colours: (B, V, 3) sRGB in [0, 1], as each view sees them; with
-    settings.linear_colour they are mixed and compared as linear light.
+    positions: (V, 3) unit frame. With settings.linear_colour colours are compared as linear light.
     """
     wanted = targets.rgba[chosen].to(torch.float32) / 255
-    if settings.linear_colour:
-        colours, wanted = linear_from_srgb(colours), _linear_light(wanted)
     clip = clip_positions(positions, targets.clip[chosen])
     side = targets.rgba.shape[1]
     rast = rasterize(clip, surface.faces, (side, side))
-    covering = torch.cat([colours, torch.ones_like(colours[..., :1])], -1)
-    drawn = antialias(interpolate(covering, rast, surface.faces), rast, clip, surface.faces, surface.topology)
+    drawn = draw_colours(look.colours, look.cells, look.light, rast)
+    if settings.linear_colour:
+        drawn, wanted = _linear_light(drawn), _linear_light(wanted)
+    drawn = antialias(drawn, rast, clip, surface.faces, surface.topology)
     known, trust = targets.known[chosen] > 0, targets.trust[chosen][:, None, None]
     weight = known * trust
     scale = 1 / (wanted[..., 3] * weight).sum().clamp(min=1)
     away = drawn - wanted
     total = settings.silhouette * (away[..., 3].square() * weight).sum()
     if settings.colour:
-        off = colours_off(away[..., :3] * known[..., None], _half_edge_px(surface, side))
-        total = total + settings.colour * (off * trust).sum()
+        off = (away[..., :3].square().sum(-1) + COLOUR_ROUNDING**2).sqrt() - COLOUR_ROUNDING
+        total = total + settings.colour * (off * weight).sum()
     return (total + _geometry(positions, clip, rast, surface, targets, chosen, settings, radius)) * scale
-
-
-def _half_edge_px(surface: Surface, side: int) -> int:
-    """Pixels that half an edge of the mesh spans: the object's sphere, 2 wide, fills about a view."""
-    return max(round(surface.edge_length * side / 4), 1)
-
-
-def colours_off(away: torch.Tensor, cell: int) -> torch.Tensor:
-    """By how much colours are off in each cell of `cell` pixels, times its pixels. away: (B, H, W, 3).
-
-    A triangle mixes its corners' colours, so it cannot show a border of colours as sharp as the view does; pixel by
-    pixel it would be bent until its blur is seen at a sharper angle. On the mean over a cell the blur has no say, the
-    place of the border has.
-    """
-    mean = torch.nn.functional.avg_pool2d(away.permute(0, 3, 1, 2), cell, ceil_mode=True)
-    return ((mean.square().sum(1) + COLOUR_ROUNDING**2).sqrt() - COLOUR_ROUNDING) * cell**2
 
 
 def _linear_light(rgba: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,8 @@ texture.py      textures at UV points, bilinear or mipmapped
 antialias.py    smooth outlines: the gradient of visibility; topology.py says which triangles are neighbours
 torch_reference.py  their slow twins; nvdiffrast_backend.py  the same four by another library, on request
 
+mesh_colours.py, with gradients too, draws colours that are finer than the mesh and need no UVs.
+
 Forward only, for other stages:
 fragments.py    triangle, weights and depth per pixel
 depth.py        depth map of a mesh seen by a Camera
@@ -23,12 +25,13 @@ from .antialias import antialias
 from .depth import clip_from_camera, depth_map
 from .fragments import Fragments, find_fragments, interpolate_at, interpolate_fragments
 from .interpolate import interpolate, interpolate_derivatives
+from .mesh_colours import Cells, divide_faces, draw_colours
 from .rasterize import pixel_derivatives, rasterize
 from .texture import texture
 from .topology import build_topology
 
 __all__ = [
-    "Fragments", "antialias", "build_topology", "clip_from_camera", "depth_map", "find_fragments", "interpolate",
-    "interpolate_at", "interpolate_derivatives", "interpolate_fragments", "pixel_derivatives", "rasterize",
-    "texture",
+    "Cells", "Fragments", "antialias", "build_topology", "clip_from_camera", "depth_map", "divide_faces",
+    "draw_colours", "find_fragments", "interpolate", "interpolate_at", "interpolate_derivatives",
+    "interpolate_fragments", "pixel_derivatives", "rasterize", "texture",
 ]
