@@ -48,13 +48,11 @@ class Cells:
         """(P, C) values of the samples -> those before the last halving: each with half of the new ones around it."""
         if not self.between:
             return values
-        ends = self.between[-1]
-        total, new = values[:-len(ends)].clone(), values[-len(ends):]
-        share = torch.ones_like(total[:, :1])
+        ends, counted = self.between[-1], torch.cat([values, torch.ones_like(values[:, :1])], 1)
+        total, half = counted[:-len(ends)].clone(), counted[-len(ends):] / 2
         for each in range(2):
-            total.index_add_(0, ends[:, each], new, alpha=0.5)
-            share.index_add_(0, ends[:, each], torch.ones_like(new[:, :1]), alpha=0.5)
-        return total / share
+            total.index_add_(0, ends[:, each], half)
+        return total[:, :-1] / total[:, -1:]
 
 
 def divide_faces(faces: torch.Tensor, vertices: int, halvings: int) -> Cells:
