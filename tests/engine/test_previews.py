@@ -213,27 +213,32 @@ print(sorted(name.rpartition(".")[2] for name, device in backend._loaded))
 """
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ast.literal_eval(told.stdout) == ["antialias_kernels", "contour_kernels", "crossing_kernels",
-                                             "interpolate_kernels", "raster_kernels", "rasterize_kernels",
-                                             "remesh_kernels"]
+                                             "interpolate_kernels", "mesh_colours_kernels", "raster_kernels",
+                                             "rasterize_kernels", "remesh_kernels"]
 
 
-def test_previews_cost_at_most_a_twentieth_of_the_loop(two_colours):
-    """Processor seconds of the loop with previews packed, hashed and counted, against those without: four turns about,
-    the least of each; the same iterations, so that only the previews differ."""
+def test_previews_cost_at_most_a_twentieth_of_the_loop(two_colours, monkeypatch):
+    """Processor seconds of previews packed, hashed and counted, against all of the refinement they are part of, so that
+    a busy machine slows both. The least of three turns."""
     settings = dataclasses.replace(TWO, levels=(RefineLevel(64, 1000, 50),))
+    show, spent, shares = refine.Refinement.show, [0.0], []
 
     def send(mesh: Mesh) -> None:
         for dtype, shape, data in pack_mesh(mesh):
             describe_buffer(data, dtype, shape)
 
-    def seconds(preview) -> float:
+    def timed(refinement: refine.Refinement) -> None:
         started = time.process_time()
-        refine_mesh(ball(3), *two_colours, settings, CPU, make_stage(), preview)
-        return time.process_time() - started
+        show(refinement)
+        spent[0] += time.process_time() - started
 
     refine_mesh(ball(3), *two_colours, dataclasses.replace(settings, seconds=0.1), CPU, make_stage())     # compiles
-    without, with_previews = (min(times) for times in zip(*((seconds(None), seconds(send)) for _ in range(4))))
-    assert with_previews <= 1.05 * without + 0.02, (with_previews, without)    # 0.02: what a clock may be off by
+    monkeypatch.setattr(refine.Refinement, "show", timed)
+    for _ in range(3):
+        started, spent[0] = time.process_time(), 0.0
+        refine_mesh(ball(3), *two_colours, settings, CPU, make_stage(), send)
+        shares.append(spent[0] / (time.process_time() - started))
+    assert 0 < min(shares) <= 0.05, shares
 
 
 def test_dear_previews_are_shown_less_often(two_colours):

@@ -15,7 +15,7 @@ from slipcast.engine.pipeline.refine import refine_mesh
 from slipcast.engine.pipeline.refine_freedom import Freedom
 from slipcast.engine.pipeline.refine_settings import RefineLevel, RefineSettings
 from slipcast.engine.pipeline.symmetry import make_symmetric, mirrored_partners, symmetry_along
-from slipcast.engine.pipeline.types import Mesh, ViewSet
+from slipcast.engine.pipeline.types import Mesh, Snapshot, ViewSet
 
 QUICK = RefineSettings(levels=(RefineLevel(48, 600, 25), RefineLevel(64, 1500, 25)), hold_out=0)
 KEEP = Freedom(keep_topology=True)
@@ -71,8 +71,11 @@ def test_free_mode_leaves_locked_vertices_where_they_are_bit_by_bit(larger):
 def test_vertices_doubled_at_seams_move_as_one(larger):
     shape = ball(2)
     corners = Mesh(shape.vertices[shape.faces.ravel()], np.arange(shape.faces.size, dtype=np.int32).reshape(-1, 3))
-    refined = refine_mesh(corners, *larger, QUICK, CPU, make_stage(), freedom=KEEP)
+    shown: list[Mesh] = []
+    refined = refine_mesh(corners, *larger, QUICK, CPU, make_stage(), shown.append, freedom=KEEP)
     assert (refined.faces == corners.faces).all()
+    last = shown[-1]
+    assert isinstance(last, Snapshot) and last.colours is not None and last.colours.shape == corners.vertices.shape
     assert len(np.unique(refined.vertices, axis=0)) == len(shape.vertices)
     assert radii(refined).mean() > 1.05
 
