@@ -86,7 +86,7 @@ def ours(ball: Ball, backend: Any = "warp") -> Step:
 
     def render(clip: torch.Tensor, colours: torch.Tensor) -> torch.Tensor:
         rast = rasterize(clip, ball.faces, (ball.size, ball.size), backend=backend)
-        shown = interpolate(colours, rast, ball.faces, backend=backend)      # as refine_losses.view_loss draws
+        shown = interpolate(colours, rast, ball.faces, backend=backend)
         return antialias(shown, rast, clip, ball.faces, topology, backend=backend)
 
     return _torch_step(render, ball)

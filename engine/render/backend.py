@@ -16,7 +16,7 @@ from typing import Any
 import torch
 import warp as wp
 
-wp.config.log_level = wp.LOG_ERROR   # no banner on stdout, and no alarm about a missing GPU where the CPU was asked for
+wp.config.log_level = wp.LOG_ERROR   # no banner on stdout; that no GPU was found its library says on stderr regardless
 
 log = logging.getLogger(__name__)
 _loading = threading.Lock()
