@@ -176,7 +176,7 @@ class Refinement:
             look = Look(colours, sight.cells, sight.brightness(positions, surface, chosen))
             loss = view_loss(positions, look, surface, targets, chosen, sight.settings, scene.frame.radius)
             bend, change = bending(leash.bent(positions), surface, degree)
-            (loss + settings.fairness * bend + settings.evenness * change).backward()
+            (loss + level.bending * (settings.fairness * bend + settings.evenness * change)).backward()
             rate = level.rate * edge * settings.last_rate**forecast.level_done
             mover.step(rate)
             painter.step()
