@@ -9,8 +9,8 @@ from ..render import Cells, divide_faces, interpolate, rasterize
 from .refine_losses import Surface, clip_positions, normals_of
 from .targets import Targets
 
-CELL_PX = 2          # wanted
-MOST_CELLS = 800_000  # of a mesh: so many colours are worth their time
+CELL_PX = 2
+MOST_CELLS = 800_000
 HIDDEN = 0.02        # a vertex deeper behind the drawn surface than this share of its distance's range is hidden
 SOLID = 0.97         # coverage from which a pixel's colour is the object's alone
 GREY = 0.5           # where no view looks

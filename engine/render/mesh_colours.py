@@ -1,4 +1,4 @@
-"""Colours finer than a mesh: its triangles are halved, the halves' corners carry colours; drawn, with gradients.
+"""Colours finer than a mesh: triangles are divided into cells whose corners carry colours; drawn, with gradients.
 
 Neighbouring triangles share the colours on their edge, so there are no seams, and nothing has to be unwrapped.
 Source: the idea is Yuksel, Keyser and House, "Mesh Colors", 2010; halving and gradients are our own.

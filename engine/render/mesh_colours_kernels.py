@@ -12,8 +12,9 @@ wp.set_module_options({"enable_backward": False})   # gradients are written by h
 
 @wp.func
 def halved(cell: int, u: float, v: float, turned: float):
-    """Of a cell's four halves the one that holds the place (u, v): its number, the weights of its first two corners,
-    and by how much they change with the face's u and v. Half 0, 1, 2 is at that corner, 3 in the middle."""
+    """Of the four cells that halved sides make of one, that which holds the place (u, v): its number, the weights of
+    its first two corners, and by how much they change with the face's u and v. The first three are at the corners, the
+    last is in the middle."""
     if u >= 0.5:
         return 4 * cell, 2.0 * u - 1.0, 2.0 * v, 2.0 * turned
     if v >= 0.5:
