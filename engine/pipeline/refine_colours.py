@@ -21,7 +21,7 @@ def fine_cells(positions: torch.Tensor, surface: Surface, side_px: int) -> Cells
     """Cells about two pixels wide in views of `side_px`. positions: (V, 3), unit frame.
 
     Coarser colours blur what the views show sharply, and the mesh is bent until its blur is seen at a sharper angle:
-    dents inside patches of one colour. Colours of single pixels explain anything, and leave no reason to move.
+    dents inside patches of one colour. Finer ones explain anything, and leave no reason to move.
     """
     a, b = positions[surface.edges[:, 0]], positions[surface.edges[:, 1]]
     edge_px = float((a - b).norm(dim=1).mean()) * side_px / 2      # the object's sphere, 2 wide, fills about a view

@@ -43,7 +43,7 @@ def normals_of(positions: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
 @dataclass(frozen=True)
 class Look:
     """What views see on a surface. colours: (P, 3) sRGB in [0, 1], of the cells' samples. light: (B, V, 3), factors of
-    them in each view (Light.brightness). The light follows the surface but does not shape it."""
+    them in each view (Light.brightness). The surface moves under its light; it does not turn to change it."""
 
     colours: torch.Tensor
     cells: Cells

@@ -79,8 +79,8 @@ def draw_colours(colours: torch.Tensor, cells: Cells, light: torch.Tensor, rast:
 
     colours: (P, 3) float32, shared by all views. light: (N, V, 3) float32, factors at the vertices. rast: (N, H, W, 4)
     float32 from `rasterize` of the triangles. Returns (N, H, W, 4) float32: colour and 1, or 0 where there is nothing.
-    Gradients go to colours and rast (u, v); light is taken as it is. How colours change along the surface, which is
-    what moves it, is asked of cells.smooth: between neighbouring samples, each found from few pixels, it is mostly
+    Gradients go to colours and rast (u, v), none to light. How the lit colours change along the surface, which is what
+    moves it, is asked of cells.smooth(colours): between neighbouring samples, each found from few pixels, it is mostly
     noise. Raises ShapeError.
     """
     check_rast(rast)

@@ -94,8 +94,10 @@ def spread_colours(cells: wp.array(dtype=wp.vec3i), halvings: int, smooth: wp.ar
             cell, u, v, turned = cell_of(here, coarse_halvings)
             at = coarse_cells[cell]
             last = smooth[at[2]]
-            to_place = wp.vec4(wp.dot(to_own, smooth[at[0]] - last) * turned,
-                               wp.dot(to_own, smooth[at[1]] - last) * turned, 0.0, 0.0)
+            own = smooth[at[0]] * u + smooth[at[1]] * v + last * (1.0 - u - v)
+            to_light = wp.cw_mul(wp.vec3(g[0], g[1], g[2]), own)
+            to_place = wp.vec4(wp.dot(to_own, smooth[at[0]] - last) * turned + wp.dot(to_light, light_u),
+                               wp.dot(to_own, smooth[at[1]] - last) * turned + wp.dot(to_light, light_v), 0.0, 0.0)
             for _ in range(halvings - coarse_halvings):
                 cell, u, v, turned = halved(cell, u, v, turned)
             at = cells[cell]
