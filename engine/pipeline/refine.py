@@ -27,7 +27,7 @@ from .refine_colours import fine_cells, seen_colours
 from .refine_freedom import FREE, Freedom, Leash, seen_part
 from .refine_guard import as_coarse_as, is_worse, unexplained
 from .refine_light import KNOWN, UNKNOWN, Light, disagreement, fit_light
-from .refine_losses import Look, Surface, bending, normals_of, view_loss
+from .refine_losses import Look, Surface, area_of, bending, normals_of, seen_faces, view_loss
 from .refine_settings import RefineLevel, RefineSettings
 from .snapshots import colour_bytes
 from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
@@ -39,6 +39,7 @@ PREVIEW_S = 0.5           # shortest time between two previews
 PREVIEW_SHARE = 0.04      # of the loop's time that previews may cost
 GOOD_EVERY = 10           # iterations between two states that are kept
 LEAST_STEPS = 3           # however short the time is
+EASED = 0.6               # of a level, when its tension is over
 TRUSTED = 0.03            # colours that light leaves unexplained by more than this say less about the shape
 GUARD_PX = 128            # side at which the result is compared with its input: coarse enough for both meshes' colours
 
@@ -79,7 +80,7 @@ class _Sight:
     settings: RefineSettings
 
     def brightness(self, positions: torch.Tensor, surface: Surface, chosen: torch.Tensor) -> torch.Tensor:
-        """(B, V, 3)."""
+        """(B, V, 3), factors of colours."""
         facing = normals_of(positions.detach(), surface.faces)
         return self.light.of(chosen).brightness(facing, self.targets.turn[chosen])
 
@@ -161,11 +162,13 @@ class Refinement:
         """Optimise positions and colours on one mesh. Returns the iterations done."""
         settings, device = self._settings, scene.device
         surface, degree = _surface(mesh, edge, device)
-        steps = LargeSteps(mesh.faces, len(mesh.vertices), settings.stiffness * leash.stiffer, device)
+        steps = LargeSteps(mesh.faces, len(mesh.vertices), level.stiffness * leash.stiffer, device)
         start = leash.start()
         stiff = steps.stiff_from_positions(start).requires_grad_()
         sight = self._look(leash.move(start), surface, level, scene, fitted)
         targets, colours = sight.targets, sight.colours.requires_grad_()
+        tight = seen_faces(leash.move(start), surface, targets)
+        whole, tension = area_of(leash.move(start), tight), 0 if self._freedom.keep_topology else level.tension
         mover = AdamUniform(stiff, uniform=1 - (1 - level.uniform) * sight.trust)
         painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99), fused=True)
         order = _view_order(len(targets.clip), settings.views_per_step, random)
@@ -176,7 +179,11 @@ class Refinement:
             look = Look(colours, sight.cells, sight.brightness(positions, surface, chosen))
             loss = view_loss(positions, look, surface, targets, chosen, sight.settings, scene.frame.radius)
             bend, change = bending(leash.bent(positions), surface, degree)
-            (loss + level.bending * (settings.fairness * bend + settings.evenness * change)).backward()
+            fair = level.bending * (settings.fairness * bend + settings.evenness * change)
+            eased = max(0.0, 1 - forecast.level_done / EASED)**2
+            if tension and eased:
+                fair = fair + tension * eased * area_of(positions, tight) / whole
+            (loss + fair).backward()
             rate = level.rate * edge * settings.last_rate**forecast.level_done
             mover.step(rate)
             painter.step()
@@ -201,12 +208,12 @@ class Refinement:
         self._light = fit_light(start, surface, everyone, known, search, self._settings.seed)
         targets, light = everyone.of(fitted), self._light.of(fitted)
         brightness = light.brightness(normals_of(start, surface.faces), targets.turn)
-        away = disagreement(start, surface, seen_colours(start, surface, targets, brightness), light, targets)
+        cells = fine_cells(start, surface, targets.rgba.shape[1])
+        colours = seen_colours(start, surface, targets, brightness, cells)
+        away = disagreement(start, surface, colours[:len(start)], light, targets)
         trust = min(1.0, (TRUSTED / max(away, TRUSTED))**2)
         log.info("refine: colours disagree by %.4f, trusted by %.3f", away, trust)
         settings = dataclasses.replace(self._settings, colour=self._settings.colour * trust)
-        cells = fine_cells(start, surface, targets.rgba.shape[1])
-        colours = seen_colours(start, surface, targets, brightness, cells)
         return _Sight(targets, light, cells, colours, trust, settings)
 
     def _keep(self, steps: LargeSteps, stiff: torch.Tensor, leash: Leash, colours: torch.Tensor) -> None:

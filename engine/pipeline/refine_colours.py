@@ -38,12 +38,10 @@ def seen_colours(positions: torch.Tensor, surface: Surface, targets: Targets, br
 
     brightness: (N, V, 3), of each view's light at each vertex (Light.brightness), which the colours are freed from.
     """
-    normals, points = normals_of(positions, surface.faces), positions
-    unseen = torch.full_like(points, GREY)
-    if cells is not None:
-        unseen = cells.spread(seen_colours(positions, surface, targets, brightness))
-        points, normals = cells.spread(points), torch.nn.functional.normalize(cells.spread(normals), dim=1, eps=1e-12)
-    total = torch.cat([unseen, torch.ones_like(unseen[:, :1])], 1) * LEAST_SEEN
+    spread = (lambda values: values) if cells is None else cells.spread
+    points = spread(positions)
+    normals = torch.nn.functional.normalize(spread(normals_of(positions, surface.faces)), dim=1, eps=1e-12)
+    total = torch.zeros((len(points), 4), device=points.device)
     side = targets.rgba.shape[1]
     for view in range(len(targets.clip)):
         pose = targets.clip[view:view + 1]
@@ -61,9 +59,15 @@ def seen_colours(positions: torch.Tensor, surface: Surface, targets: Targets, br
         towards = towards / targets.clip[view, 3, :3].norm()
         good = framed & (colour[:, 3] > SOLID) & (targets.known[view, y, x] > 0) & (distance < depth[y, x] + reach)
         weight = good * towards.clamp(min=0).square()
-        own = colour[:, :3]
+        own = torch.where(good[:, None], colour[:, :3], 0)      # a point in the camera's plane has no colour, but NaN
         if brightness is not None:
-            own = own / (brightness[view] if cells is None else cells.spread(brightness[view]))
+            own = own / spread(brightness[view])
         total[:, :3] += weight[:, None] * own
         total[:, 3] += weight
-    return total[:, :3] / total[:, 3:]
+    at_vertices = _mixed(total[:len(positions)], torch.full_like(positions, GREY))
+    return at_vertices if cells is None else _mixed(total, cells.spread(at_vertices))
+
+
+def _mixed(total: torch.Tensor, unseen: torch.Tensor) -> torch.Tensor:
+    """Mean colours of sums of colour and weight, (P, 4); `unseen` where there are none."""
+    return (total[:, :3] + LEAST_SEEN * unseen) / (total[:, 3:] + LEAST_SEEN)

@@ -112,3 +112,20 @@ def bending(positions: torch.Tensor, surface: Surface, degree: torch.Tensor) -> 
 
     bend = departure(positions / surface.edge_length)
     return bend.square().sum(1).mean(), departure(bend).square().sum(1).mean()
+
+
+def area_of(positions: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
+    """The area of (F, 3) faces."""
+    a, b, c = (positions[faces[:, each].long()] for each in range(3))
+    return torch.linalg.cross(b - a, c - a).norm(dim=1).sum() / 2
+
+
+@torch.no_grad()
+def seen_faces(positions: torch.Tensor, surface: Surface, targets: Targets) -> torch.Tensor:
+    """(S, 3) int32: the faces that some view shows a pixel of. positions: (V, 3) unit frame."""
+    side = targets.rgba.shape[1]
+    seen = torch.zeros(len(surface.faces) + 1, dtype=torch.bool, device=positions.device)
+    for view in range(len(targets.clip)):
+        rast = rasterize(clip_positions(positions, targets.clip[view:view + 1]), surface.faces, (side, side))
+        seen[rast[..., 3].long().ravel()] = True
+    return surface.faces[seen[1:]]

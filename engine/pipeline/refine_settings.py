@@ -17,6 +17,10 @@ class RefineLevel:
     rate: longest step of a vertex in an iteration, in mean edges.
     bending: factor of the weights of bending. Long edges of a coarse mesh round off what they should not: the crease on
     either side of a narrow valley, whose floor, where it has one colour and no view looks along it, comes with them.
+    stiffness: Large Steps: how far a vertex takes its neighbours along, in edges squared.
+    tension: weight of the area that views see, as a share of what it is when the level begins; it eases off to 0 in
+    the level's first part. A hull is the largest body in its outlines: what stands out where one colour says nothing
+    is drawn in, and what the views do show comes back.
     """
 
     side_px: int
@@ -25,6 +29,8 @@ class RefineLevel:
     uniform: float = 0.2
     rate: float = 0.5
     bending: float = 1.0
+    stiffness: float = 2.0
+    tension: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,6 @@ class RefineSettings:
     seconds: float = 60.0              # CPU seconds of one thread, on a GPU of the clock; what compiles is not counted
     views_per_step: int = 4
     last_rate: float = 0.05            # share of a level's rate that is left at its end
-    stiffness: float = 2.0             # Large Steps: how far a vertex takes its neighbours along, in edges squared
     fairness: float = 0.1              # weight of bending
     evenness: float = 1.0              # weight of changes of the bend
     silhouette: float = 1.0            # weights of the losses
@@ -48,14 +53,19 @@ class RefineSettings:
     seed: int = 0
 
 
+def _first(side_px: int, faces: int, iterations: int) -> RefineLevel:
+    """From the hull: loose, so that no vertex is taken where only its neighbours have to go."""
+    return RefineLevel(side_px, faces, iterations, bending=0.5, stiffness=0.3, tension=0.02)
+
+
 REFINE_PRESETS: dict[str, RefineSettings] = {
     "draft": RefineSettings(seconds=20.0, levels=(
-        RefineLevel(96, 3_000, 250, bending=0.5), RefineLevel(160, 8_000, 150, 0.8, 0.4))),
+        _first(96, 3_000, 250), RefineLevel(160, 8_000, 150, 0.8, 0.4))),
     "normal": RefineSettings(seconds=60.0, levels=(
-        RefineLevel(128, 4_000, 600, bending=0.5), RefineLevel(192, 9_000, 450),
+        _first(128, 4_000, 600), RefineLevel(192, 9_000, 450),
         RefineLevel(320, 20_000, 300, 0.6, 0.4))),
     "high": RefineSettings(seconds=180.0, levels=(
-        RefineLevel(128, 4_000, 600, bending=0.5), RefineLevel(224, 12_000, 500),
+        _first(128, 4_000, 600), RefineLevel(224, 12_000, 500),
         RefineLevel(448, 40_000, 350, 0.6, 0.4))),
 }
 

@@ -36,6 +36,13 @@ def cell_of(here: wp.vec4, halvings: int):
     return cell, u, v, turned
 
 
+@wp.func
+def light_of(light: wp.array(dtype=wp.vec3, ndim=2), corner: wp.vec3i, view: int):
+    """How a face's light changes with u and with v, and what it is at the last corner."""
+    last = light[view, corner[2]]
+    return light[view, corner[0]] - last, light[view, corner[1]] - last, last
+
+
 @wp.kernel
 def mix_colours(colours: wp.array(dtype=wp.vec3), cells: wp.array(dtype=wp.vec3i), halvings: int,
                 light: wp.array(dtype=wp.vec3, ndim=2), faces: wp.array(dtype=wp.vec3i),
@@ -53,10 +60,7 @@ def mix_colours(colours: wp.array(dtype=wp.vec3), cells: wp.array(dtype=wp.vec3i
         if here[3] > 0.0:
             if int(here[3]) - 1 != face:        # neighbouring pixels often show one face
                 face = int(here[3]) - 1
-                corner = faces[face]
-                light_w = light[block, corner[2]]
-                light_u = light[block, corner[0]] - light_w
-                light_v = light[block, corner[1]] - light_w
+                light_u, light_v, light_w = light_of(light, faces[face], block)
             cell, u, v, _ = cell_of(here, halvings)
             at = cells[cell]
             own = colours[at[0]] * u + colours[at[1]] * v + colours[at[2]] * (1.0 - u - v)
@@ -85,10 +89,7 @@ def spread_colours(cells: wp.array(dtype=wp.vec3i), halvings: int, smooth: wp.ar
         if here[3] > 0.0:
             if int(here[3]) - 1 != face:
                 face = int(here[3]) - 1
-                corner = faces[face]
-                light_w = light[block, corner[2]]
-                light_u = light[block, corner[0]] - light_w
-                light_v = light[block, corner[1]] - light_w
+                light_u, light_v, light_w = light_of(light, faces[face], block)
             g = grad[block, row, column]
             to_own = wp.cw_mul(wp.vec3(g[0], g[1], g[2]), light_w + light_u * here[0] + light_v * here[1])
             cell, u, v, turned = cell_of(here, coarse_halvings)

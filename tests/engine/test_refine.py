@@ -17,8 +17,9 @@ from slipcast.engine.pipeline.largesteps import AdamUniform, LargeSteps
 from slipcast.engine.pipeline.manifold import components_of_faces, is_closed
 from slipcast.engine.pipeline.normals import vertex_normals
 from slipcast.engine.pipeline.refine import refine_mesh
-from slipcast.engine.pipeline.refine_colours import fine_cells
-from slipcast.engine.pipeline.refine_losses import COLOUR_ROUNDING, Look, Surface, view_loss
+from slipcast.engine.pipeline.refine_colours import fine_cells, seen_colours
+from slipcast.engine.pipeline.refine_freedom import FREE, Freedom
+from slipcast.engine.pipeline.refine_losses import COLOUR_ROUNDING, Look, Surface, clip_positions, view_loss
 from slipcast.engine.pipeline.refine_settings import REFINE_PRESETS, RefineLevel, RefineSettings, refine_preset
 from slipcast.engine.pipeline.targets import UnitFrame, crop_of, make_targets
 from slipcast.engine.pipeline.types import Camera, Mask, Mesh, View, ViewSet
@@ -316,3 +317,35 @@ def test_colours_are_about_two_pixels_apart_on_a_mesh_of_any_kind():
         edge = np.sort(mesh.faces[:, [0, 1]], axis=1)
         surface = Surface(torch.from_numpy(mesh.faces), torch.zeros(0), torch.from_numpy(edge.astype(np.int64)), 0.0)
         assert fine_cells(torch.from_numpy(mesh.vertices), surface, side).halvings == halvings
+
+
+def test_a_vertex_in_the_plane_of_a_camera_has_the_colour_that_other_views_see():
+    """There the view's projection divides by 0, and no number times a weight of 0 is none."""
+    mesh = ball(3)
+    views, masks = painted_views(mesh, np.full(mesh.vertices.shape, 200.0), 2)
+    frame = UnitFrame.around(mesh)
+    crops = [crop_of(view.camera, mask, mesh) for view, mask in zip(views.views, masks)]
+    targets = make_targets(views.views, masks, crops, frame, 64, CPU)
+    vertices = torch.from_numpy(frame.to_unit(mesh).vertices)
+    targets.clip[0, 3] = torch.tensor([1, 0, 0, -float(vertices[0, 0])])
+    surface = Surface(torch.from_numpy(mesh.faces), torch.zeros(0), torch.zeros((0, 2), dtype=torch.int64), 0.0)
+    cells = divide_faces(surface.faces, len(vertices), 1)
+    colours = seen_colours(vertices, surface, targets, None, cells)
+    assert clip_positions(vertices, targets.clip[:1])[0, 0, 3] == 0
+    assert torch.isfinite(colours).all()
+
+
+def test_tension_draws_in_what_a_view_sees_and_leaves_the_rest_as_it_is():
+    views, masks = shown(ball(4, 0.85))     # so that the judge likes a smaller ball
+    eye = -views.views[0].camera.camera_from_world[:3, :3].T @ views.views[0].camera.camera_from_world[:3, 3]
+    level = RefineLevel(64, 1200, 20, uniform=1.0, stiffness=0.3, tension=1.0)
+    only = RefineSettings(levels=(level,), hold_out=0, silhouette=0, colour=0, fairness=0, evenness=0)
+
+    def radii(freedom: Freedom) -> tuple[np.ndarray, np.ndarray]:
+        mesh = refine_mesh(ball(3), ViewSet(views.views[:1]), masks[:1], only, CPU, make_stage(), freedom=freedom)
+        along = mesh.vertices @ (eye / np.linalg.norm(eye))
+        return np.linalg.norm(mesh.vertices[along > 0.6], axis=1), np.linalg.norm(mesh.vertices[along < -0.3], axis=1)
+
+    seen, unseen = radii(FREE)
+    assert seen.mean() < 0.95 and unseen.min() > 0.98
+    assert min(each.min() for each in radii(Freedom(keep_topology=True))) > 0.999   # an artist's mesh is no hull
