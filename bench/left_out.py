@@ -27,7 +27,7 @@ from ..engine.pipeline.outlines import fit_outlines
 from ..engine.pipeline.presets import views_preset
 from ..engine.pipeline.progress import Run
 from ..engine.pipeline.refine import refine_mesh
-from ..engine.pipeline.refine_settings import refine_preset
+from ..engine.pipeline.refine_settings import from_hull, refine_preset
 from ..engine.pipeline.scores import exposed_like, in_moving_light
 from ..engine.pipeline.surface import extract_surface
 from ..engine.pipeline.texels import Texels
@@ -61,7 +61,7 @@ def shapes(views: ViewSet, masks: tuple[Mask, ...], settings: ViewsSettings, run
                                                DEVICE, stage)
     with run.stage("refine") as stage:
         began = time.process_time()
-        mesh = refine_mesh(mesh, views, masks, refine_preset(settings.quality), DEVICE, stage)
+        mesh = refine_mesh(mesh, views, masks, from_hull(refine_preset(settings.quality)), DEVICE, stage)
         print(f"refined in {time.process_time() - began:.0f} s of processor time", *run.warnings, flush=True)
         made["refined"] = reduce_faces(mesh, settings.face_budget, stage)
     return made

@@ -16,7 +16,7 @@ from .outlines import fit_outlines
 from .presets import views_preset
 from .progress import Run
 from .refine import refine_mesh
-from .refine_settings import refine_preset
+from .refine_settings import from_hull, refine_preset
 from .surface import extract_surface
 from .types import PipelineResult
 from .unwrap import UnwrapSettings, unwrap_mesh
@@ -53,7 +53,10 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
             mesh = fit_outlines(mesh, views, masks, box, preset.outline_px, preset.outline_rounds, place, stage)
     run.preview(mesh)
     with run.stage("refine", unit="iterations") as stage:
-        fine = refine_mesh(mesh, views, masks, refine_preset(settings.quality), place, stage, run.preview)
+        wishes = refine_preset(settings.quality)
+        if not field.by_depth:
+            wishes = from_hull(wishes)
+        fine = refine_mesh(mesh, views, masks, wishes, place, stage, run.preview)
         mesh = reduce_faces(fine, settings.face_budget, stage)
     run.preview(mesh)
     with run.stage("unwrap") as stage:

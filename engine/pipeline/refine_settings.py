@@ -1,7 +1,7 @@
 """How a mesh is refined: every knob once, default and unit beside it. Torch-free."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .presets import preset_of
 
@@ -19,8 +19,7 @@ class RefineLevel:
     either side of a narrow valley, whose floor, where it has one colour and no view looks along it, comes with them.
     stiffness: Large Steps: how far a vertex takes its neighbours along, in edges squared.
     tension: weight of the area that views see, as a share of what it is when the level begins; it eases off to 0 in
-    the level's first part. A hull is the largest body in its outlines: what stands out where one colour says nothing
-    is drawn in, and what the views do show comes back.
+    the level's first part.
     """
 
     side_px: int
@@ -53,19 +52,14 @@ class RefineSettings:
     seed: int = 0
 
 
-def _first(side_px: int, faces: int, iterations: int) -> RefineLevel:
-    """From the hull: loose, so that no vertex is taken where only its neighbours have to go."""
-    return RefineLevel(side_px, faces, iterations, bending=0.5, stiffness=0.3, tension=0.02)
-
-
 REFINE_PRESETS: dict[str, RefineSettings] = {
     "draft": RefineSettings(seconds=20.0, levels=(
-        _first(96, 3_000, 250), RefineLevel(160, 8_000, 150, 0.8, 0.4))),
+        RefineLevel(96, 3_000, 250, bending=0.5), RefineLevel(160, 8_000, 150, 0.8, 0.4))),
     "normal": RefineSettings(seconds=60.0, levels=(
-        _first(128, 4_000, 600), RefineLevel(192, 9_000, 450),
+        RefineLevel(128, 4_000, 600, bending=0.5), RefineLevel(192, 9_000, 450),
         RefineLevel(320, 20_000, 300, 0.6, 0.4))),
     "high": RefineSettings(seconds=180.0, levels=(
-        _first(128, 4_000, 600), RefineLevel(224, 12_000, 500),
+        RefineLevel(128, 4_000, 600, bending=0.5), RefineLevel(224, 12_000, 500),
         RefineLevel(448, 40_000, 350, 0.6, 0.4))),
 }
 
@@ -73,3 +67,11 @@ REFINE_PRESETS: dict[str, RefineSettings] = {
 def refine_preset(quality: str) -> RefineSettings:
     """The row of a quality name. Raises BadSettings for a name that is not in the table."""
     return preset_of(quality, REFINE_PRESETS)
+
+
+def from_hull(settings: RefineSettings) -> RefineSettings:
+    """What they are where the mesh is the hull of its views: the first level is loose, so that no place is taken along
+    that the hull had right, and a little tense. A hull is the largest body in its outlines: what stands out where one
+    colour says nothing is drawn in, and what the views do show comes back. Source: own (docs/decisions/0009)."""
+    first, *others = settings.levels
+    return replace(settings, levels=(replace(first, stiffness=0.3, tension=0.02), *others))

@@ -20,7 +20,7 @@ from slipcast.engine.pipeline.refine import refine_mesh
 from slipcast.engine.pipeline.refine_colours import fine_cells, seen_colours
 from slipcast.engine.pipeline.refine_freedom import FREE, Freedom
 from slipcast.engine.pipeline.refine_losses import COLOUR_ROUNDING, Look, Surface, clip_positions, view_loss
-from slipcast.engine.pipeline.refine_settings import REFINE_PRESETS, RefineLevel, RefineSettings, refine_preset
+from slipcast.engine.pipeline.refine_settings import REFINE_PRESETS, RefineLevel, RefineSettings, from_hull, refine_preset
 from slipcast.engine.pipeline.targets import UnitFrame, crop_of, make_targets
 from slipcast.engine.pipeline.types import Camera, Mask, Mesh, View, ViewSet
 from slipcast.engine.render import build_topology, clip_from_camera, depth_map, divide_faces
@@ -276,6 +276,10 @@ def test_what_lies_outside_the_picture_is_not_known():
 def test_presets_grow_with_the_quality_and_other_names_are_refused():
     rows = [refine_preset(each) for each in ("draft", "normal", "high")]
     assert [row.seconds for row in rows] == sorted(row.seconds for row in rows)
+    for row in rows:
+        loose, *others = from_hull(row).levels
+        assert loose.tension > 0 == row.levels[0].tension and loose.stiffness < row.levels[0].stiffness
+        assert tuple(others) == row.levels[1:]
     assert set(REFINE_PRESETS) == {"draft", "normal", "high"}
     with pytest.raises(BadSettings):
         refine_preset("best")
