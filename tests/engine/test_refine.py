@@ -20,7 +20,13 @@ from slipcast.engine.pipeline.refine import refine_mesh
 from slipcast.engine.pipeline.refine_colours import fine_cells, seen_colours
 from slipcast.engine.pipeline.refine_freedom import FREE, Freedom
 from slipcast.engine.pipeline.refine_losses import COLOUR_ROUNDING, Look, Surface, clip_positions, view_loss
-from slipcast.engine.pipeline.refine_settings import REFINE_PRESETS, RefineLevel, RefineSettings, from_hull, refine_preset
+from slipcast.engine.pipeline.refine_settings import (
+    REFINE_PRESETS,
+    RefineLevel,
+    RefineSettings,
+    from_hull,
+    refine_preset,
+)
 from slipcast.engine.pipeline.targets import UnitFrame, crop_of, make_targets
 from slipcast.engine.pipeline.types import Camera, Mask, Mesh, View, ViewSet
 from slipcast.engine.render import build_topology, clip_from_camera, depth_map, divide_faces
