@@ -167,8 +167,10 @@ class Refinement:
         stiff = steps.stiff_from_positions(start).requires_grad_()
         sight = self._look(leash.move(start), surface, level, scene, fitted)
         targets, colours = sight.targets, sight.colours.requires_grad_()
-        tight = seen_faces(leash.move(start), surface, targets)
-        whole, tension = area_of(leash.move(start), tight), 0 if self._freedom.keep_topology else level.tension
+        tension = 0.0 if self._freedom.keep_topology else level.tension
+        if tension:
+            tight = seen_faces(leash.move(start), surface, targets)
+            whole = area_of(leash.move(start), tight)
         mover = AdamUniform(stiff, uniform=1 - (1 - level.uniform) * sight.trust)
         painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99), fused=True)
         order = _view_order(len(targets.clip), settings.views_per_step, random)
@@ -180,8 +182,8 @@ class Refinement:
             loss = view_loss(positions, look, surface, targets, chosen, sight.settings, scene.frame.radius)
             bend, change = bending(leash.bent(positions), surface, degree)
             fair = level.bending * (settings.fairness * bend + settings.evenness * change)
-            eased = max(0.0, 1 - forecast.level_done / EASED)**2
-            if tension and eased:
+            if tension and forecast.level_done < EASED:
+                eased = (1 - forecast.level_done / EASED)**2
                 fair = fair + tension * eased * area_of(positions, tight) / whole
             (loss + fair).backward()
             rate = level.rate * edge * settings.last_rate**forecast.level_done
