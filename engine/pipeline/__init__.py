@@ -14,8 +14,8 @@ surface.py   extract_surface  Field -> Mesh
 finish.py    finish_mesh      crumbs out, face budget, closed (manifold.py)
 outlines.py  fit_outlines     hull bulges between the views: relaxed, with the same outlines
 refine.py    refine_mesh      mesh and views -> mesh that looks like its views (refine_settings.py, targets.py,
-                              refine_losses.py, refine_colours.py, refine_light.py, largesteps.py, refine_freedom.py;
-                              refine_guard.py judges the result)
+                              refine_losses.py, refine_colours.py, refine_light.py, refine_points.py, largesteps.py,
+                              refine_freedom.py; refine_guard.py judges the result)
 remesh.py    remesh_isotropic triangles of one size (halfedge.py, crossing.py): between the steps of refine
 unwrap.py    unwrap_mesh      Mesh -> UvMesh (unwrap_child.py runs xatlas; projection_charts.py when it is too slow)
 bake.py      bake_texture     UvMesh and views -> texture (texels.py, trust.py, favour.py, delight.py, fill.py; kernels

@@ -1,9 +1,9 @@
 """Refine: move a mesh until it looks like its views.
 
 From coarse to fine the mesh is remeshed to shorter edges and drawn into ever larger views; outlines, colours and, where
-the views carry them, depth and normals say how its vertices should move. The colour of each vertex is found along the
-way: where a hollow is still filled, the views disagree about it; as far as the light explains that, or nothing does, it
-is no reason to move (refine_light.py). Steps move whole regions (largesteps.py).
+the views carry them, depth, normals and sparse points say how its vertices should move. The colour of each vertex is
+found along the way: where a hollow is still filled, the views disagree about it; as far as the light explains that, or
+nothing does, it is no reason to move (refine_light.py). Steps move whole regions (largesteps.py).
 Source: the loop is our own, after Nicolet et al. 2021 and Laine et al. 2020 for its parts.
 """
 from __future__ import annotations
@@ -28,6 +28,7 @@ from .refine_freedom import FREE, Freedom, Leash, seen_part
 from .refine_guard import as_coarse_as, is_worse, unexplained
 from .refine_light import KNOWN, UNKNOWN, Light, disagreement, fit_light
 from .refine_losses import Look, Surface, area_of, bending, normals_of, seen_faces, view_loss
+from .refine_points import NearestPlaces, points_loss, surface_points
 from .refine_settings import RefineLevel, RefineSettings
 from .snapshots import colour_bytes
 from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
@@ -38,6 +39,7 @@ log = logging.getLogger(__name__)
 PREVIEW_S = 0.5           # shortest time between two previews
 PREVIEW_SHARE = 0.04      # of the loop's time that previews may cost
 GOOD_EVERY = 10           # iterations between two states that are kept
+FOLLOW_EVERY = 10         # iterations between two looks at which places of the mesh are nearest to the points
 LEAST_STEPS = 3           # however short the time is
 EASED = 0.6               # of a level, when its tension is over
 TRUSTED = 0.03            # colours that light leaves unexplained by more than this say less about the shape
@@ -47,7 +49,8 @@ GUARD_PX = 128            # side at which the result is compared with its input:
 @dataclass(frozen=True)
 class _Scene:
     """What does not change from level to level. fitted: numbers of the views that the mesh is fitted to, left_out: of
-    those that judge its first level (the same where there are too few to leave any out)."""
+    those that judge its first level (the same where there are too few to leave any out). points: (P, 3) float32, unit
+    frame, of the object's surface, or None."""
 
     views: tuple[View, ...]
     masks: tuple[Mask, ...]
@@ -55,6 +58,7 @@ class _Scene:
     fitted: tuple[int, ...]
     left_out: tuple[int, ...]
     frame: UnitFrame
+    points: torch.Tensor | None
     device: torch.device
 
     def targets(self, numbers: tuple[int, ...], side_px: int) -> Targets:
@@ -174,6 +178,9 @@ class Refinement:
         mover = AdamUniform(stiff, uniform=1 - (1 - level.uniform) * sight.trust)
         painter = torch.optim.Adam([colours], lr=settings.colour_rate, betas=(0.9, 0.99), fused=True)
         order = _view_order(len(targets.clip), settings.views_per_step, random)
+        places = None
+        if scene.points is not None:
+            places = NearestPlaces(scene.points, leash.move(start), surface.faces)
         smooth, done = 0.0, 0
         while forecast.level_done < 1 and not watch.over and not self._stage.ends_early():
             chosen = torch.from_numpy(next(order)).to(device)
@@ -185,6 +192,10 @@ class Refinement:
             if tension and forecast.level_done < EASED:
                 eased = (1 - forecast.level_done / EASED)**2
                 fair = fair + tension * eased * area_of(positions, tight) / whole
+            if places is not None:
+                if done and done % FOLLOW_EVERY == 0:
+                    places.follow(positions)
+                loss = loss + settings.points * points_loss(places.distances(positions))
             (loss + fair).backward()
             rate = level.rate * edge * settings.last_rate**forecast.level_done
             mover.step(rate)
@@ -231,7 +242,8 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
     mesh: world; closed or open. In free mode it gets new faces; where parts of it share an edge or a vertex they are
     parted. With freedom.keep_topology any mesh will do, and it keeps its faces and the order of its vertices.
     freedom: what may move. Vertices of weight 0 move by exactly 0.
-    views, masks: as for the hull; views whose mask has confidence 0 say nothing.
+    views, masks: as for the hull; views whose mask has confidence 0 say nothing. Sparse points that came with them are
+    drawn to the surface, as far as they lie in the outlines.
     preview: called with the current state, a Snapshot with colours, at most twice a second, and at the end. Progress
     counts iterations, with the loss and the time left. Ends early with the current state when the person finds it good
     enough (Stage.ends_early).
@@ -241,8 +253,7 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
     if not len(mesh.faces) or not np.isfinite(mesh.vertices).all():
         raise BadMesh("The mesh to refine is empty or has positions that are not numbers.",
                       "Give a mesh with a surface.")
-    used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
-    scene = _scene(seen_part(mesh), used, settings, device)
+    scene = _scene(seen_part(mesh), views, masks, settings, device)
     stage.total = stage.done + sum(level.iterations for level in settings.levels)
     warm_up(device)
     state = Refinement(mesh, settings, freedom, stage, preview)
@@ -270,12 +281,15 @@ def warm_up(device: torch.device) -> None:
     cover = np.zeros((16, 16), np.float32)
     cover[5:11, 5:11] = 1
     settings = RefineSettings(levels=(RefineLevel(16, 32, 2),), hold_out=0)
-    scene = _scene(speck, [(view, Mask(cover, "alpha", 1.0))], settings, device)
+    scene = _scene(speck, ViewSet((view,)), [Mask(cover, "alpha", 1.0)], settings, device)
+    scene = dataclasses.replace(scene, points=torch.zeros((1, 3), device=device))
     with Run(("speck",)).stage("speck") as stage:
         Refinement(speck, settings, FREE, stage, None).run(scene)
 
 
-def _scene(mesh: Mesh, used: list[tuple[View, Mask]], settings: RefineSettings, device: torch.device) -> _Scene:
+def _scene(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: RefineSettings,
+           device: torch.device) -> _Scene:
+    used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
     if not used:
         raise BadMasks("No view has a mask that can be used.", "Check the masks: the object was found in none.")
     crops = tuple(crop_of(view.camera, mask, mesh) for view, mask in used)
@@ -283,8 +297,10 @@ def _scene(mesh: Mesh, used: list[tuple[View, Mask]], settings: RefineSettings, 
     every = settings.hold_out
     left_out = everyone[every - 1::every] if every and len(used) >= 2 * every else everyone
     fitted = everyone if left_out == everyone else tuple(each for each in everyone if each not in left_out)
-    return _Scene(tuple(view for view, _ in used), tuple(mask for _, mask in used), crops, fitted, left_out,
-                  UnitFrame.around(mesh), device)
+    frame = UnitFrame.around(mesh)
+    points = surface_points(views, masks, mesh, frame, device, settings.seed) if settings.points else None
+    return _Scene(tuple(view for view, _ in used), tuple(mask for _, mask in used), crops, fitted, left_out, frame,
+                  points, device)
 
 
 def _surface(mesh: Mesh, edge: float, device: torch.device) -> tuple[Surface, torch.Tensor]:

@@ -46,6 +46,7 @@ class RefineSettings:
     colour: float = 1.0
     depth: float = 1.0                 # only where views carry depth
     normals: float = 0.3               # only where views carry normals
+    points: float = 2.0                # only where sparse points came with the views
     colour_rate: float = 0.01          # step of a colour
     linear_colour: bool = False        # compare linear light instead of sRGB values
     hold_out: int = 8                  # every how many views one judges the first level before it joins; 0: none

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -52,6 +53,13 @@ def prepare_kernels(kernel: Any, device: torch.device) -> None:
             log.info("Compiled kernels of %s for %s in %.1f s; kept in %s.", module.name, name, seconds,
                      wp.config.kernel_cache_dir)
         _loaded.add((module.name, name))
+
+
+def torch_stream(device: torch.device) -> AbstractContextManager[Any]:
+    """What Warp does inside comes after what PyTorch was asked for before, on CUDA too."""
+    if device.type == "cpu":
+        return nullcontext()
+    return wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device)))
 
 
 def _keep_large_buffers() -> None:
@@ -158,7 +166,7 @@ def launch_pieces(works: Sequence[Work], plan: Sequence[Piece], device: torch.de
                           inputs=[*work.arguments, *slot, piece.block, piece.first, piece.end, *work.last])
 
     if device.type != "cpu":
-        with wp.ScopedStream(wp.stream_from_torch(torch.cuda.current_stream(device))):
+        with torch_stream(device):
             launch_all(plan)
         return
     shares: dict[int, list[Piece]] = {}
