@@ -4,7 +4,8 @@ Every Nth view of a folder is left out of everything. The hull, the surface with
 are each textured from the other views and drawn from the cameras left out, first with what the projection gives, then
 with the texture fitted to all views and, where the light moved with the camera, in that light as the other views tell
 it. A row each: overlap of outlines, and the foreground's PSNR as it is and with the photo's exposure, one factor a
-channel. Nothing else of a photo that is left out is used. Where the mesh is missing, it is white.
+channel. Nothing else of a photo that is left out is used, but the sparse points were found in all of them. Where the
+mesh is missing, it is white. Every Nth of the object's sparse points is left out, too: how far they are from each mesh.
 """
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import trimesh
 
 from ..bridge.folders import collect_view_folder
 from ..bridge.settings import QUALITIES, ViewsSettings
@@ -27,6 +29,7 @@ from ..engine.pipeline.outlines import fit_outlines
 from ..engine.pipeline.presets import views_preset
 from ..engine.pipeline.progress import Run
 from ..engine.pipeline.refine import refine_mesh
+from ..engine.pipeline.refine_points import in_outlines
 from ..engine.pipeline.refine_settings import from_hull, refine_preset
 from ..engine.pipeline.scores import exposed_like, in_moving_light
 from ..engine.pipeline.surface import extract_surface
@@ -42,12 +45,27 @@ DEVICE = torch.device("cpu")
 
 
 def split(views: ViewSet, masks: tuple[Mask, ...],
-          every: int) -> tuple[ViewSet, tuple[Mask, ...], list[tuple[View, Mask]]]:
-    """The views and masks to reconstruct from, and those left out."""
+          every: int) -> tuple[ViewSet, tuple[Mask, ...], list[tuple[View, Mask]], np.ndarray]:
+    """The views, with points, and masks to reconstruct from; views and points (P, 3), world, of the object, left out."""
     out = [each for each in range(len(views.views)) if each % every == every - 1]
     kept = [each for each in range(len(views.views)) if each not in out]
-    return (ViewSet(tuple(views.views[each] for each in kept), views.points, views.volume),
-            tuple(masks[each] for each in kept), [(views.views[each], masks[each]) for each in out])
+    points, away = views.points, np.zeros((0, 3))
+    if points is not None:
+        judge = np.arange(len(points)) % every == every - 1
+        away, points = points[judge], points[~judge]
+        away = away[in_outlines(away, [pair for pair in zip(views.views, masks) if pair[1].confidence > 0])]
+    return (ViewSet(tuple(views.views[each] for each in kept), points, views.volume),
+            tuple(masks[each] for each in kept), [(views.views[each], masks[each]) for each in out], away)
+
+
+def distance(mesh: Mesh, points: np.ndarray) -> str:
+    """Of points from a mesh, in percent of its box's diagonal; nothing where there are none."""
+    if not len(points):
+        return ""
+    away = trimesh.proximity.closest_point(trimesh.Trimesh(mesh.vertices, mesh.faces, process=False), points)[1]
+    away = 100 * away / np.linalg.norm(np.ptp(mesh.vertices, axis=0))
+    return (f"{len(points)} points left out: mean {away.mean():.2f} %, median {np.median(away):.2f} %, "
+            f"nine in ten within {np.percentile(away, 90):.2f} % of the diagonal")
 
 
 def shapes(views: ViewSet, masks: tuple[Mask, ...], settings: ViewsSettings, run: Run) -> dict[str, Mesh]:
@@ -108,8 +126,9 @@ def main() -> None:
     with run.stage("load") as stage:
         views = load_views(collect_view_folder(arguments.folder), preset.working_px, stage)
         masks = mask_views(views, stage, preset.cutout_px)
-    views, masks, left_out = split(views, masks, arguments.every)
+    views, masks, left_out, points = split(views, masks, arguments.every)
     for name, mesh in shapes(views, masks, settings, run).items():
+        print(f"{name:10} {distance(mesh, points)}", flush=True)
         for way, fit in (("projected", None), ("fitted", texture_preset(settings.quality))):
             began = time.process_time()
             found, light = textured(mesh, views, masks, settings, run, fit)
