@@ -46,7 +46,7 @@ DEVICE = torch.device("cpu")
 
 def split(views: ViewSet, masks: tuple[Mask, ...],
           every: int) -> tuple[ViewSet, tuple[Mask, ...], list[tuple[View, Mask]], np.ndarray]:
-    """The views, with points, and masks to reconstruct from; views and points (P, 3), world, of the object, left out."""
+    """The views, with points, and masks to reconstruct from; the views, and points (P, 3) of the object, left out."""
     out = [each for each in range(len(views.views)) if each % every == every - 1]
     kept = [each for each in range(len(views.views)) if each not in out]
     points, away = views.points, np.zeros((0, 3))

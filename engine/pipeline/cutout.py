@@ -10,6 +10,8 @@ from .cameras import inside_frame, project, resize_camera
 from .types import View
 
 ROUNDS = 4  # of GrabCut; more changes few pixels
+EDGE = 2            # pixels on either side of GrabCut's edge that may be of both
+LEAST_CONTRAST = 30.0   # of 8-bit colours; where object and background are more alike, GrabCut knows more
 _SURE_BACK, _SURE_FRONT, _MAYBE_BACK, _MAYBE_FRONT = cv2.GC_BGD, cv2.GC_FGD, cv2.GC_PR_BGD, cv2.GC_PR_FGD
 
 
@@ -59,7 +61,7 @@ def cut_out(view: View, points: np.ndarray | None, longer_px: int) -> Cutout:
     if view.valid is not None:
         seeds[cv2.resize(view.valid.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) == 0] = _SURE_BACK
     inside = _tidy(_grab(image, seeds), seeds)
-    soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.7)
+    soft = soft_edge(image, inside)
     values = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
     return Cutout(values, source, confidence)
 
@@ -157,6 +159,33 @@ def _grab(image: np.ndarray, seeds: np.ndarray) -> np.ndarray:
                         cv2.GC_INIT_WITH_MASK)
             result[box] = part
     return np.isin(result, (_SURE_FRONT, _MAYBE_FRONT))
+
+
+def soft_edge(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """(H, W) float32 in [0, 1]: at the edge of `inside` (H, W) bool how much of a pixel is the object's, told from the
+    colours that both have a few pixels away; elsewhere inside, a little softened. image: (H, W, 3) uint8 sRGB.
+
+    GrabCut gives a pixel to the one or the other as its colour clusters happen to lie, up to two pixels off on photos.
+    Source: own; a pixel as a mix of two colours as in Porter and Duff 1984.
+    """
+    soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.7)
+    colours = image.astype(np.float32)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * EDGE + 1,) * 2)
+    front = cv2.erode(inside.astype(np.uint8), kernel, borderValue=1).astype(np.float32)
+    back = cv2.erode((~inside).astype(np.uint8), kernel, borderValue=1).astype(np.float32)
+    (object_, near_object), (behind, near_behind) = (_mean_around(colours, each) for each in (front, back))
+    between = object_ - behind
+    contrast = np.square(between).sum(-1)
+    share = ((colours - behind) * between).sum(-1) / np.maximum(contrast, 1.0)
+    known = (front + back == 0) & near_object & near_behind & (contrast > LEAST_CONTRAST**2)
+    return np.where(known, share.clip(0, 1), soft).astype(np.float32)
+
+
+def _mean_around(colours: np.ndarray, where: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """((H, W, 3) means of the colours there that are near each pixel, (H, W) bool: there are some)."""
+    weight = cv2.GaussianBlur(where, (0, 0), EDGE)
+    total = cv2.GaussianBlur(colours * where[..., None], (0, 0), EDGE)
+    return total / np.maximum(weight, 1e-6)[..., None], weight > 1e-3
 
 
 def _tidy(inside: np.ndarray, seeds: np.ndarray) -> np.ndarray:

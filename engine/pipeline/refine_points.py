@@ -1,7 +1,7 @@
 """The sparse points that came with the views (a COLMAP model, the cloud of a NeRF data folder) as places where the
 surface is: photos of plain or shiny things say little else about a hollow that no outline shows.
 
-Source: own; sparse points as supervision as in Fu et al., "Geo-Neus", 2022 (arXiv 2205.15848), section 3.2.
+Source: own; that sparse points tell a surface where it is, after Fu et al., "Geo-Neus", 2022 (arXiv 2205.15848).
 """
 from __future__ import annotations
 

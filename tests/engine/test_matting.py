@@ -8,6 +8,7 @@ import pytest
 from scenes import ball_mask, ball_views, cameras_around, make_stage
 
 from slipcast.bridge.errors import BadMasks
+from slipcast.engine.pipeline.cutout import cut_out, soft_edge
 from slipcast.engine.pipeline.matting import mask_views
 from slipcast.engine.pipeline.objectpoints import object_points
 from slipcast.engine.pipeline.types import View, ViewSet
@@ -51,6 +52,28 @@ def test_a_smooth_background_is_keyed_out():
         for mask, camera in zip(mask_views(photos(background), make_stage()), CAMERAS):
             assert mask.source == "key"
             assert overlap(mask.values, ball_mask(camera)) > 0.97  # one pixel all around would cost .04
+
+
+def test_the_outline_lies_where_half_a_pixel_is_the_objects():
+    """A light disc, darker at its rim, before a dark background, in a picture that is not quite sharp."""
+    size, radius = 600, 200.0
+    y, x = np.mgrid[:size, :size] + 0.5 - size / 2
+    away = np.hypot(x, y)[..., None]
+    facing = np.sqrt((1 - (away / radius)**2).clip(0))
+    cover = 1 / (1 + np.exp((away - radius) / 0.6))
+    noise = np.random.default_rng(0).normal(0, 3, (size, size, 3))
+    photo = (cover * (90 + 90 * facing) * (1.0, 0.9, 0.7) + (1 - cover) * (30.0, 20.0, 14.0) + noise).clip(0, 255)
+    for longer_px in (300, 600):
+        found = cut_out(View("disc.jpg", CAMERAS[0], photo.astype(np.uint8)), None, longer_px)
+        assert found.source == "key"
+        assert np.sqrt((found.values > 0.5).sum() / np.pi) == pytest.approx(radius, abs=0.4)
+
+
+def test_an_edge_without_contrast_stays_where_grabcut_has_it():
+    inside = np.zeros((40, 40), bool)
+    inside[:, 20:] = True
+    flat = np.random.default_rng(0).normal(100, 4, (40, 40, 3)).astype(np.uint8)
+    assert np.array_equal(soft_edge(flat, inside) > 0.5, inside)
 
 
 def test_sparse_points_find_the_object_before_clutter_and_wild_points_do_no_harm():
