@@ -6,11 +6,13 @@ with the texture fitted to all views and, where the light moved with the camera,
 it. A row each: overlap of outlines, and the foreground's PSNR as it is and with the photo's exposure, one factor a
 channel. Nothing else of a photo that is left out is used, but the sparse points were found in all of them. Where the
 mesh is missing, it is white. Every Nth of the object's sparse points is left out, too: how far they are from each mesh.
+With --no-points refine does without the others.
 """
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +70,8 @@ def distance(mesh: Mesh, points: np.ndarray) -> str:
             f"nine in ten within {np.percentile(away, 90):.2f} % of the diagonal")
 
 
-def shapes(views: ViewSet, masks: tuple[Mask, ...], settings: ViewsSettings, run: Run) -> dict[str, Mesh]:
+def shapes(views: ViewSet, masks: tuple[Mask, ...], settings: ViewsSettings, run: Run,
+           with_points: bool = True) -> dict[str, Mesh]:
     """The mesh after three stages, each within the face budget."""
     preset, made = views_preset(settings.quality), {}
     with run.stage("shape") as stage:
@@ -79,7 +82,10 @@ def shapes(views: ViewSet, masks: tuple[Mask, ...], settings: ViewsSettings, run
                                                DEVICE, stage)
     with run.stage("refine") as stage:
         began = time.process_time()
-        mesh = refine_mesh(mesh, views, masks, from_hull(refine_preset(settings.quality)), DEVICE, stage)
+        wishes = from_hull(refine_preset(settings.quality))
+        if not with_points:
+            wishes = replace(wishes, points=0.0)
+        mesh = refine_mesh(mesh, views, masks, wishes, DEVICE, stage)
         print(f"refined in {time.process_time() - began:.0f} s of processor time", *run.warnings, flush=True)
         made["refined"] = reduce_faces(mesh, settings.face_budget, stage)
     return made
@@ -118,6 +124,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quality", choices=QUALITIES, default="normal")
     parser.add_argument("--every", type=int, default=8, metavar="N")
+    parser.add_argument("--no-points", action="store_true", help="refine without the sparse points")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -127,7 +134,7 @@ def main() -> None:
         views = load_views(collect_view_folder(arguments.folder), preset.working_px, stage)
         masks = mask_views(views, stage, preset.cutout_px)
     views, masks, left_out, points = split(views, masks, arguments.every)
-    for name, mesh in shapes(views, masks, settings, run).items():
+    for name, mesh in shapes(views, masks, settings, run, not arguments.no_points).items():
         print(f"{name:10} {distance(mesh, points)}", flush=True)
         for way, fit in (("projected", None), ("fitted", texture_preset(settings.quality))):
             began = time.process_time()
