@@ -214,7 +214,7 @@ print(sorted(name.rpartition(".")[2] for name, device in backend._loaded))
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert ast.literal_eval(told.stdout) == ["antialias_kernels", "contour_kernels", "crossing_kernels",
                                              "interpolate_kernels", "mesh_colours_kernels", "raster_kernels",
-                                             "rasterize_kernels", "remesh_kernels"]
+                                             "rasterize_kernels", "refine_points_kernels", "remesh_kernels"]
 
 
 def test_previews_cost_at_most_a_twentieth_of_the_loop(two_colours, monkeypatch):
