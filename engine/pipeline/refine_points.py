@@ -106,7 +106,8 @@ def _depth(points: np.ndarray, mesh: Mesh, frame: UnitFrame, device: torch.devic
     """Median distance from the mesh in radii; of no points, infinite."""
     if not len(points):
         return float("inf")
-    vertices, faces = _unit(mesh.vertices, frame, device), torch.from_numpy(mesh.faces).to(device)
+    faces = torch.from_numpy(np.ascontiguousarray(mesh.faces, np.int32)).to(device)
+    vertices = _unit(mesh.vertices, frame, device)
     return float(NearestPlaces(_unit(points, frame, device), vertices, faces).distances(vertices).median())
 
 
