@@ -171,8 +171,8 @@ def soft_edge(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
     soft = cv2.GaussianBlur(inside.astype(np.float32), (0, 0), 0.7)
     colours = image.astype(np.float32)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * EDGE + 1,) * 2)
-    front = cv2.erode(inside.astype(np.uint8), kernel, borderValue=1).astype(np.float32)
-    back = cv2.erode((~inside).astype(np.uint8), kernel, borderValue=1).astype(np.float32)
+    front = cv2.erode(inside.astype(np.uint8), kernel).astype(np.float32)
+    back = cv2.erode((~inside).astype(np.uint8), kernel).astype(np.float32)
     (object_, near_object), (behind, near_behind) = (_mean_around(colours, each) for each in (front, back))
     between = object_ - behind
     contrast = np.square(between).sum(-1)
