@@ -109,6 +109,8 @@ class Link:
         self._send(1, encode(message, id=message_id, frames=frames, limits=self._limits))
 
     def _send(self, index: int, parts: list[bytes | memoryview]) -> None:
+        if not self._sockets:    # it went down in the step that brought what this answers; Down is among its happenings
+            return
         try:
             self._sockets[index].send_multipart(parts, flags=zmq.NOBLOCK, copy=False)
         except zmq.Again:

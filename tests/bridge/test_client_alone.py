@@ -285,6 +285,18 @@ def test_wait_does_not_wait_for_an_engine_that_stays_away(play: Callable[..., Pl
 
 
 # --- a bad engine ----------------------------------------------------------------------------------------------------
+def test_an_answer_to_what_came_just_before_the_link_went_down_is_dropped():
+    """One step of the link can bring a message and the end of its sockets; what the message makes the client send then
+    must not end the client."""
+    context: zmq.Context[Any] = zmq.Context()
+    wake = context.socket(zmq.PAIR)
+    gone = link.Link(context, wake, lambda: pytest.fail("nobody asked"), Hello(PROTOCOL_VERSION, "1", "test"))
+    gone.send_ctl(Ping(), "1" * 32)
+    gone.send_blob(Ping(), "2" * 32, ())
+    wake.close(linger=0)
+    context.term()
+
+
 def test_nonsense_is_dropped_and_the_link_goes_on(play: Callable[..., PlayedEngine]):
     engine = play(lambda envelope: JobList(()) if isinstance(envelope.message, ListJobs) else None)
     with Client(engine.connection) as client:
