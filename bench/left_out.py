@@ -55,7 +55,7 @@ def split(views: ViewSet, masks: tuple[Mask, ...],
     if points is not None:
         judge = np.arange(len(points)) % every == every - 1
         away, points = points[judge], points[~judge]
-        away = away[in_outlines(away, [pair for pair in zip(views.views, masks) if pair[1].confidence > 0])]
+        away = away[in_outlines(away, views.views, masks)]
     return (ViewSet(tuple(views.views[each] for each in kept), points, views.volume),
             tuple(masks[each] for each in kept), [(views.views[each], masks[each]) for each in out], away)
 

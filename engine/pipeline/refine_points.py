@@ -83,14 +83,13 @@ def surface_points(views: ViewSet, masks: Sequence[Mask], mesh: Mesh, frame: Uni
     if points is None:
         return None
     random = np.random.default_rng(seed)
-    used = [(view, mask) for view, mask in zip(views.views, masks) if mask.confidence > 0]
     points = random.permutation(points)[:MOST]
-    points = points[in_outlines(points, used)]
+    points = points[in_outlines(points, views.views, masks)]
     if len(points) < LEAST:
         return None
     low, high = points.min(0), points.max(0)
     anywhere = low + random.random((MOST, 3)) * (high - low)
-    anywhere = anywhere[in_outlines(anywhere, used)]
+    anywhere = anywhere[in_outlines(anywhere, views.views, masks)]
     deep, filled = (_depth(each, mesh, frame, device) for each in (points, anywhere))
     used_at_all = deep < FILLING * filled
     log.info("refine: %d points %.4f deep, where points anywhere are %.4f: %s", len(points), deep, filled,
@@ -111,14 +110,19 @@ def _depth(points: np.ndarray, mesh: Mesh, frame: UnitFrame, device: torch.devic
     return float(NearestPlaces(_unit(points, frame, device), vertices, faces).distances(vertices).median())
 
 
-def in_outlines(points: np.ndarray, used: Sequence[tuple[View, Mask]]) -> np.ndarray:
+def in_outlines(points: np.ndarray, views: Sequence[View], masks: Sequence[Mask]) -> np.ndarray:
     """(P,) bool: which points (P, 3), world, lie within the object's outline or a pixel beside it, MISSED views
-    excepted, where a view has them in frame; those in no frame do not."""
+    excepted, where a view shows them; those in no view do not. Views whose mask has confidence 0 say nothing."""
     seen, missed = np.zeros(len(points)), np.zeros(len(points))
-    for view, mask in used:
+    for view, mask in zip(views, masks):
+        if mask.confidence <= 0:
+            continue
         pixels = project(view.camera, points)[0]
-        there = inside_frame(view.camera, pixels)
+        there = np.flatnonzero(inside_frame(view.camera, pixels))
         column, row = pixels[there].astype(int).T
-        seen += there
+        if view.valid is not None:
+            shown = view.valid[row, column]
+            there, column, row = there[shown], column[shown], row[shown]
+        seen[there] += 1
         missed[there] += cv2.dilate(mask.values, BESIDE)[row, column] < 0.5
     return (seen > 0) & (missed <= MISSED * seen)

@@ -30,6 +30,20 @@ def ball(level: int = 3, radius: float = 1.0, centre=(0.0, 0.0, 0.0)) -> Mesh:
     return to_mesh(shape)
 
 
+def dented() -> Mesh:
+    """A ball with a hollow at the top that its rim hides from every outline: 0.75 deep, where the ball has 1."""
+    shape = trimesh.creation.icosphere(5, 1.0)
+    place = np.array(shape.vertices)
+    dent = 0.25 * np.exp(-((place - [0, 0, 1]) ** 2).sum(1) / 0.1)
+    return Mesh((place - dent[:, None] * place).astype(np.float32), np.asarray(shape.faces, np.int32))
+
+
+def top(mesh: Mesh) -> float:
+    """Mean height of what lies about the z axis, above the middle."""
+    x, y, z = mesh.vertices.T
+    return float(z[(np.hypot(x, y) < 0.1) & (z > 0)].mean())
+
+
 def joined(*meshes: Mesh) -> Mesh:
     offsets = np.cumsum([0, *(len(mesh.vertices) for mesh in meshes)])
     return Mesh(np.concatenate([mesh.vertices for mesh in meshes]),

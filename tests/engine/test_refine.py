@@ -10,7 +10,7 @@ import pytest
 import torch
 import trimesh
 from scenes import make_stage
-from skin import CPU, ball, joined, paint, painted_views, to_trimesh
+from skin import CPU, ball, dented, joined, paint, painted_views, to_trimesh, top
 
 from slipcast.bridge.errors import BadMasks, BadMesh, BadSettings, Cancelled
 from slipcast.engine.pipeline.largesteps import AdamUniform, LargeSteps
@@ -173,19 +173,6 @@ def test_a_coarse_first_level_is_not_judged_by_the_fine_colours_that_a_fine_mesh
     refined = refine_mesh(given, views, masks, settings, CPU, make_stage(warnings))
     assert refined is not given and warnings == []
     assert radial_error(refined, truth) < 0.7 * radial_error(given, truth)     # the rest: coarse chords
-
-
-def dented() -> Mesh:
-    """A ball with a hollow at the top that its rim hides from every outline: 0.75 deep, where the ball has 1."""
-    shape = trimesh.creation.icosphere(5, 1.0)
-    place = np.array(shape.vertices)
-    dent = 0.25 * np.exp(-((place - [0, 0, 1]) ** 2).sum(1) / 0.1)
-    return Mesh((place - dent[:, None] * place).astype(np.float32), np.asarray(shape.faces, np.int32))
-
-
-def top(mesh: Mesh) -> float:
-    x, y, z = mesh.vertices.T
-    return float(z[(np.hypot(x, y) < 0.1) & (z > 0)].mean())
 
 
 def test_a_hollow_that_no_outline_shows_is_found_by_its_colours():

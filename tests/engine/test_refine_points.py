@@ -8,8 +8,9 @@ import pytest
 import torch
 import trimesh
 from scenes import make_stage
-from skin import CPU, ball, painted_views, to_trimesh
+from skin import CPU, ball, dented, painted_views, to_trimesh, top
 
+from slipcast.engine.pipeline.cameras import project
 from slipcast.engine.pipeline.refine import refine_mesh
 from slipcast.engine.pipeline.refine_freedom import FREE, Freedom
 from slipcast.engine.pipeline.refine_points import (
@@ -26,18 +27,6 @@ from slipcast.engine.pipeline.targets import UnitFrame
 from slipcast.engine.pipeline.types import Mask, Mesh, ViewSet
 
 QUICK = RefineSettings(levels=(RefineLevel(80, 2500, 60),), hold_out=0)
-
-
-def dented() -> Mesh:
-    """A ball with a hollow at the top that its rim hides from every outline: 0.75 deep, where the ball has 1."""
-    smooth = ball(5)
-    dent = 0.25 * np.exp(-((smooth.vertices - [0, 0, 1])**2).sum(1) / 0.1)
-    return Mesh((smooth.vertices * (1 - dent[:, None])).astype(np.float32), smooth.faces)
-
-
-def top(mesh: Mesh) -> float:
-    x, y, z = mesh.vertices.T
-    return float(z[(np.hypot(x, y) < 0.1) & (z > 0)].mean())
 
 
 def on(mesh: Mesh, count: int, seed: int = 0) -> np.ndarray:
@@ -100,7 +89,7 @@ def test_points_beside_the_object_are_left_out(grey):
 def test_points_that_fill_the_object_are_no_surface(grey):
     """As in the random clouds that data sets for Gaussian splatting come with."""
     anywhere = np.random.default_rng(0).uniform(-1.3, 1.3, (6000, 3))
-    assert in_outlines(anywhere, list(zip(grey[1].views, grey[2]))).sum() > 10 * LEAST
+    assert in_outlines(anywhere, grey[1].views, grey[2]).sum() > 10 * LEAST
     assert kept(grey, anywhere) is None
     with_it, without = (refined(grey, each) for each in (anywhere.astype(np.float32), None))
     assert (with_it.vertices == without.vertices).all()
@@ -118,6 +107,19 @@ def test_a_view_without_a_mask_is_not_asked_where_points_may_lie(grey):
     blank = [Mask(np.zeros_like(mask.values), "centre", 0.0) if i % 2 else mask for i, mask in enumerate(masks)]
     found = surface_points(ViewSet(views.views, on(grey[0], 800)), blank, ball(4), UnitFrame.around(ball(4)), CPU, 0)
     assert found is not None and len(found) > 780
+
+
+def test_where_a_picture_was_bent_out_of_its_frame_it_says_nothing_about_points(grey):
+    """What a lens' correction leaves blank is in no mask, and no sign that a point lies beside the object."""
+    truth, views, masks = grey
+    valid = np.ones(masks[0].values.shape, bool)
+    valid[:80] = False                                          # of 160 rows
+    blank = [Mask(np.where(valid, mask.values, 0).astype(np.float32), "points", 1.0) for mask in masks]
+    points = on(truth, 800).astype(float)
+    points = points[np.any([project(view.camera, points)[0][:, 1] >= 80 for view in views.views], axis=0)]
+    assert in_outlines(points, views.views, blank).mean() < 0.5
+    half = [dataclasses.replace(view, valid=valid) for view in views.views]
+    assert in_outlines(points, half, blank).mean() > 0.97
 
 
 def test_places_are_the_nearest_of_the_mesh_and_follow_it():
