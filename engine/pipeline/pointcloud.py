@@ -13,6 +13,10 @@ TYPES = {"char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4"
 ORDERS = {"binary_little_endian": "<", "binary_big_endian": ">", "ascii": "="}
 
 
+class _Damaged(ValueError):
+    """Its text says to the person what is wrong."""
+
+
 def read_ply_points(path: Path, name: str) -> np.ndarray:
     """Positions of a PLY's vertices: (N, 3) float64, in the file's own world. Points that are not finite are dropped.
 
@@ -27,7 +31,10 @@ def read_ply_points(path: Path, name: str) -> np.ndarray:
     try:
         order, count, fields = _header(data[:end].decode("ascii"))
         layout = np.dtype([(field, ORDERS[order].replace("=", "<") + kind) for field, kind in fields])
-        columns = [layout.names.index(axis) for axis in "xyz"] if layout.names else []
+        missing = [axis for axis in "xyz" if axis not in (layout.names or ())]
+        if missing:
+            raise _Damaged(f"its points have no {' and no '.join(missing)}")
+        columns = [(layout.names or ()).index(axis) for axis in "xyz"]
         if order == "ascii":
             rows = data[start:].decode("ascii").splitlines()[:count]
             points = np.array([[row.split()[column] for column in columns] for row in rows], dtype=np.float64)
@@ -35,9 +42,10 @@ def read_ply_points(path: Path, name: str) -> np.ndarray:
             table = np.frombuffer(data, layout, count, start)
             points = np.stack([table[axis].astype(np.float64) for axis in "xyz"], axis=-1)
         if len(points) != count:
-            raise ValueError("fewer points than its header says")
-    except (ValueError, KeyError, IndexError, UnicodeDecodeError) as error:
-        raise BadFolder(f"{name} is damaged ({error}).", "Export it again, or take ply_file_path out.") from error
+            raise _Damaged("it has fewer points than its header says")
+    except (ValueError, KeyError, IndexError) as error:
+        why = f": {error}" if isinstance(error, _Damaged) else ""     # Python's own words help nobody
+        raise BadFolder(f"{name} is damaged{why}.", "Export it again, or take ply_file_path out.") from error
     points = points.reshape(-1, 3)
     return points[np.isfinite(points).all(axis=1)]
 
@@ -49,11 +57,11 @@ def _header(text: str) -> tuple[str, int, list[tuple[str, str]]]:
             order = words[1]
         elif words[:1] == ["element"]:
             if not element and words[1] != "vertex":
-                raise ValueError("it does not begin with its vertices")
+                raise _Damaged("it does not begin with its vertices")
             element = words[1]
             count = int(words[2]) if element == "vertex" else count
         elif words[:1] == ["property"] and element == "vertex":
             if words[1] == "list":
-                raise ValueError("its vertices hold lists")
+                raise _Damaged("its vertices hold lists")
             fields.append((words[2], TYPES[words[1]]))
     return order, count, fields

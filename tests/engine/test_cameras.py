@@ -104,6 +104,13 @@ def test_points_and_stated_volume(tmp_path):
     (tmp_path / "binary.ply").write_bytes(header.format("binary_little_endian").encode() + body[:-4])
     with pytest.raises(BadFolder, match=r"binary\.ply is damaged"):
         read(tmp_path, table, "a.png", "b.png", "binary.ply")
+    flat = header.format("ascii").replace("property float y\n", "")
+    for text, words in ((flat + "1 3 9\n4 6 9\n", r": its points have no y\."),
+                        (header.format("ascii") + "1 2 3 9\n", r": it has fewer points than its header says\."),
+                        (header.format("ascii") + "1 2 3 9\n4 five 6 9\n", r"\.")):
+        (tmp_path / "binary.ply").write_bytes(text.encode())
+        with pytest.raises(BadFolder, match=r"binary\.ply is damaged" + words):
+            read(tmp_path, table, "a.png", "b.png", "binary.ply")
     with pytest.raises(BadFolder, match="slipcast_volume"):
         read(tmp_path, {"fl_x": 9.0, "slipcast_volume": [[1, 2, 3], [1, 4, 5]], "frames": frames()})
 
