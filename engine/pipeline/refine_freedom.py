@@ -213,7 +213,7 @@ class Leash:
         wish = solved - self._base
         if self._partner is not None and self._freedom.symmetry is not None:
             normal = torch.tensor(self._freedom.symmetry.normal, dtype=wish.dtype, device=wish.device)
-            other = wish[self._partner.clamp(min=0)]
+            other = wish.index_select(0, self._partner.clamp(min=0))    # see refine_losses.corners_of
             other = other - 2 * (other @ normal)[:, None] * normal
             wish = torch.where(self._partner[:, None] >= 0, (wish + other) / 2, wish)
         return self._base + self._loose * wish

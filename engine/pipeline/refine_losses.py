@@ -30,9 +30,18 @@ def clip_positions(positions: torch.Tensor, clip: torch.Tensor) -> torch.Tensor:
     return torch.cat([positions, one], 1) @ clip.transpose(1, 2)
 
 
+def corners_of(positions: torch.Tensor, faces: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """(F, 3) positions of each face's first, second and third corner, differentiable. faces: (F, 3) int.
+
+    Not by positions[index]: with two threads or more PyTorch adds up its gradient in an order of chance.
+    """
+    a, b, c = (positions.index_select(0, faces[:, each]) for each in range(3))
+    return a, b, c
+
+
 def normals_of(positions: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     """(V, 3) unit normals by area, differentiable."""
-    a, b, c = (positions[faces[:, each].long()] for each in range(3))
+    a, b, c = corners_of(positions, faces)
     face = torch.linalg.cross(b - a, c - a)
     total = torch.zeros_like(positions)
     for each in range(3):
@@ -107,7 +116,9 @@ def bending(positions: torch.Tensor, surface: Surface, degree: torch.Tensor) -> 
     a, b = surface.edges[:, 0], surface.edges[:, 1]
 
     def departure(values: torch.Tensor) -> torch.Tensor:
-        total = torch.zeros_like(values).index_add(0, a, values[b]).index_add(0, b, values[a])
+        total = torch.zeros_like(values)
+        for here, there in ((a, b), (b, a)):
+            total = total.index_add(0, here, values.index_select(0, there))
         return total / degree - values
 
     bend = departure(positions / surface.edge_length)
@@ -116,7 +127,7 @@ def bending(positions: torch.Tensor, surface: Surface, degree: torch.Tensor) -> 
 
 def area_of(positions: torch.Tensor, faces: torch.Tensor) -> torch.Tensor:
     """The area of (F, 3) faces."""
-    a, b, c = (positions[faces[:, each].long()] for each in range(3))
+    a, b, c = corners_of(positions, faces)
     return torch.linalg.cross(b - a, c - a).norm(dim=1).sum() / 2
 
 

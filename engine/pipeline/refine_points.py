@@ -16,6 +16,7 @@ import warp as wp
 from ..render.backend import launch_rows, prepare_kernels, torch_stream, wrap
 from .cameras import inside_frame, project
 from .objectpoints import object_points
+from .refine_losses import corners_of
 from .refine_points_kernels import find_nearest_places
 from .targets import UnitFrame
 from .types import Mask, Mesh, View, ViewSet
@@ -64,7 +65,8 @@ class NearestPlaces:
 
     @staticmethod
     def _places(positions: torch.Tensor, corners: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        return (positions[corners] * weights[..., None]).sum(1)
+        a, b, c = corners_of(positions, corners)
+        return a * weights[:, :1] + b * weights[:, 1:2] + c * weights[:, 2:]
 
 
 def points_loss(distances: torch.Tensor) -> torch.Tensor:
