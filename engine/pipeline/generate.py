@@ -1,6 +1,7 @@
 """Method "views", from files to a textured mesh: the stages in a row."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def generate_from_views(files: Mapping[str, Path], settings: ViewsSettings, run:
             mesh = fit_outlines(mesh, views, masks, box, preset.outline_px, preset.outline_rounds, place, stage)
     run.preview(mesh)
     with run.stage("refine", unit="iterations") as stage:
-        wishes = refine_preset(settings.quality)
+        wishes = dataclasses.replace(refine_preset(settings.quality), seed=settings.seed)
         if not field.by_depth:
             wishes = from_hull(wishes)
         fine = refine_mesh(mesh, views, masks, wishes, place, stage, run.preview)

@@ -1,6 +1,8 @@
 """The whole run in process: stages in order, previews, warnings, cancel between and inside; the bars on spot (slow)."""
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -15,8 +17,8 @@ from slipcast.engine.pipeline.manifold import is_closed
 from slipcast.engine.pipeline.progress import Run, StageProgress
 from slipcast.engine.pipeline.refine_settings import REFINE_PRESETS, RefineLevel, RefineSettings
 
-# a few iterations: that refining converges is tested in test_refine.py
-QUICK = RefineSettings(levels=(RefineLevel(64, 1200, 20), RefineLevel(96, 2500, 10)))
+# that refining converges is tested in test_refine.py; with fewer iterations the result is given up for the hull
+QUICK = RefineSettings(levels=(RefineLevel(64, 1200, 80),))
 DRAFT = ViewsSettings(quality="draft", face_budget=1000, texture_px=512)
 
 
@@ -37,6 +39,7 @@ def test_a_ball_from_eight_views(folder):
     run = Run(STAGES, report=told.append, preview=previews.append)
     result = generate_from_views(folder, DRAFT, run, "cpu")
     mesh = result.textured.mesh
+    assert not any("left as it was" in each for each in run.warnings)
     assert [stage.name for stage in result.stages] == list(STAGES)
     assert [name for name in dict.fromkeys(each.stage for each in told)] == list(STAGES)
     assert all(each.done <= each.total for each in told if each.total)
@@ -44,11 +47,19 @@ def test_a_ball_from_eight_views(folder):
     assert {each.loss is not None for each in told if each.stage == "refine" and each.done} == {True}
     assert (previews[-1].faces == mesh.faces).all() and len(mesh.faces) <= 1000
     assert is_closed(mesh) and overlap_fraction(result.textured.corner_uvs) < 0.01
-    # the hull of 8 outlines alone has 15 % more than the ball; grey all over and in 30 iterations 1.8 % are left
+    # the hull of 8 outlines alone has 15 % more than the ball; refined, in so few faces, this one has 2.2 % less
     assert to_trimesh(mesh).volume / (4 / 3 * np.pi) == pytest.approx(1.0, abs=0.03)
     assert result.textured.base_color.shape == (512, 512, 3)
     assert np.abs(result.textured.base_color.astype(int) - 180).max() <= 2     # the ball's only colour
     assert len(result.cameras) == 8 and result.device == "cpu"
+
+
+def test_the_same_seed_gives_the_same_mesh_and_another_seed_another(folder):
+    first, again, other = (
+        generate_from_views(folder, dataclasses.replace(DRAFT, seed=seed), Run(STAGES), "cpu").textured.mesh
+        for seed in (3, 3, 4))
+    assert np.array_equal(first.vertices, again.vertices) and np.array_equal(first.faces, again.faces)
+    assert not np.array_equal(first.vertices, other.vertices)
 
 
 @pytest.mark.parametrize("stage", STAGES)
