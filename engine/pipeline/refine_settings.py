@@ -53,8 +53,8 @@ class RefineSettings:
     seed: int = 0
 
 
-# The iterations are the measure. The time is about three times what they take, so that it ends them only on a computer that
-# is much slower: what it ends is another mesh every time (docs/decisions/0011)
+# The iterations are the measure. The time is about three times what they take, so that it ends them only on a computer
+# that is much slower: what it ends is another mesh every time (docs/decisions/0011)
 REFINE_PRESETS: dict[str, RefineSettings] = {
     "draft": RefineSettings(seconds=60.0, levels=(
         RefineLevel(96, 3_000, 250, bending=0.5), RefineLevel(160, 8_000, 150, 0.8, 0.4))),
