@@ -31,15 +31,16 @@ def read_ply_points(path: Path, name: str) -> np.ndarray:
     try:
         order, count, fields = _header(data[:end].decode("ascii"))
         layout = np.dtype([(field, ORDERS[order].replace("=", "<") + kind) for field, kind in fields])
-        missing = [axis for axis in "xyz" if axis not in (layout.names or ())]
+        names = [field for field, _ in fields]
+        missing = [axis for axis in "xyz" if axis not in names]
         if missing:
             raise _Damaged(f"its points have no {' and no '.join(missing)}")
-        columns = [(layout.names or ()).index(axis) for axis in "xyz"]
         if order == "ascii":
             rows = data[start:].decode("ascii").splitlines()[:count]
+            columns = [names.index(axis) for axis in "xyz"]
             points = np.array([[row.split()[column] for column in columns] for row in rows], dtype=np.float64)
         else:
-            table = np.frombuffer(data, layout, count, start)
+            table = np.frombuffer(data, layout, min(count, (len(data) - start) // layout.itemsize), start)
             points = np.stack([table[axis].astype(np.float64) for axis in "xyz"], axis=-1)
         if len(points) != count:
             raise _Damaged("it has fewer points than its header says")

@@ -102,7 +102,7 @@ def test_points_and_stated_volume(tmp_path):
         assert folder.points.tolist() == [[1, 2, 3], [4, 5, 6]]
         assert folder.volume.tolist() == [[-1, -2, -3], [1, 2, 3]]
     (tmp_path / "binary.ply").write_bytes(header.format("binary_little_endian").encode() + body[:-4])
-    with pytest.raises(BadFolder, match=r"binary\.ply is damaged"):
+    with pytest.raises(BadFolder, match=r"binary\.ply is damaged: it has fewer points than its header says\."):
         read(tmp_path, table, "a.png", "b.png", "binary.ply")
     flat = header.format("ascii").replace("property float y\n", "")
     for text, words in ((flat + "1 3 9\n4 6 9\n", r": its points have no y\."),
