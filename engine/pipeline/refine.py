@@ -254,6 +254,7 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
         raise BadMesh("The mesh to refine is empty or has positions that are not numbers.",
                       "Give a mesh with a surface.")
     scene = _scene(seen_part(mesh), views, masks, settings, device)
+    settings = _as_large_as_seen(settings, scene.crops)
     stage.total = stage.done + sum(level.iterations for level in settings.levels)
     warm_up(device)
     state = Refinement(mesh, settings, freedom, stage, preview)
@@ -268,6 +269,13 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
         stage.seconds_left = None
     state.show()
     return state.mesh
+
+
+def _as_large_as_seen(settings: RefineSettings, crops: Sequence[Crop]) -> RefineSettings:
+    """No level is larger than the largest view of the object: the time to come is told by the levels."""
+    largest = max(crop.side for crop in crops)
+    return dataclasses.replace(settings, levels=tuple(
+        dataclasses.replace(level, side_px=min(level.side_px, largest)) for level in settings.levels))
 
 
 @cache

@@ -60,10 +60,10 @@ REFINE_PRESETS: dict[str, RefineSettings] = {
         RefineLevel(96, 3_000, 250, bending=0.5), RefineLevel(160, 8_000, 150, 0.8, 0.4))),
     "normal": RefineSettings(seconds=180.0, levels=(
         RefineLevel(128, 4_000, 600, bending=0.5), RefineLevel(192, 9_000, 450),
-        RefineLevel(320, 20_000, 300, 0.6, 0.4))),
+        RefineLevel(448, 40_000, 150, 0.6, 0.4))),
     "high": RefineSettings(seconds=540.0, levels=(
-        RefineLevel(128, 4_000, 600, bending=0.5), RefineLevel(224, 12_000, 500),
-        RefineLevel(448, 40_000, 350, 0.6, 0.4))),
+        RefineLevel(128, 4_000, 600, bending=0.5), RefineLevel(192, 9_000, 450),
+        RefineLevel(320, 20_000, 300), RefineLevel(640, 80_000, 400, 0.6, 0.4))),
 }
 
 

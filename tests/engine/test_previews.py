@@ -141,6 +141,20 @@ def test_the_time_left_is_what_iterations_take_and_never_more_than_the_budget(mo
     assert short.seconds_left == pytest.approx(7.0)     # 4 s of processor are 8 s of the clock, 1 is gone
 
 
+def test_a_level_is_told_to_be_no_larger_than_the_views_show_the_object(two_colours, monkeypatch):
+    planned: list[int] = []
+
+    class Noted(Forecast):
+        def __init__(self, settings: RefineSettings, watch: Watch) -> None:
+            super().__init__(settings, watch)
+            planned.extend(level.side_px for level in settings.levels)
+
+    monkeypatch.setattr(refine, "Forecast", Noted)
+    settings = dataclasses.replace(TWO, levels=(RefineLevel(48, 400, 3), RefineLevel(4096, 800, 3)))
+    refine_mesh(ball(2), *two_colours, settings, CPU, make_stage())
+    assert planned[0] == 48 < planned[1] <= 160
+
+
 def iterations_until_done(forecast: Forecast, level: int, clock: Clock, seconds: float) -> int:
     forecast.begin(level)
     done = 0
