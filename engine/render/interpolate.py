@@ -45,10 +45,12 @@ def interpolate_derivatives(attributes: torch.Tensor, rast: torch.Tensor, rast_d
     check_faces(faces, attributes.shape[1])
     check_triangle_ids(rast, faces)
     face = (rast[..., 3].long() - 1).clamp(min=0)
-    corners = faces.long()[face]
-    view = torch.arange(len(rast), device=rast.device)[:, None, None].clamp(max=len(attributes) - 1)
-    last = attributes[view, corners[..., 2]]
-    along_u, along_v = (attributes[view, corners[..., each]] - last for each in (0, 1))
+    view = torch.arange(len(rast), device=rast.device)[:, None, None, None].clamp(max=len(attributes) - 1)
+    corners = (faces.long()[face] + view * attributes.shape[1]).reshape(-1, 3)
+    # not attributes[view, corners]: with two threads or more PyTorch adds up its gradient in an order of chance
+    a, b, last = (attributes.flatten(0, 1).index_select(0, corners[:, each]).reshape(*face.shape, -1)
+                  for each in range(3))
+    along_u, along_v = a - last, b - last
     change = (along_u[..., None] * rast_db[..., None, 0:2] + along_v[..., None] * rast_db[..., None, 2:4])
     return change.flatten(-2) * (rast[..., 3:] > 0)
 

@@ -156,9 +156,10 @@ def test_three_runs_give_the_same_bits_and_a_batch_those_of_its_views(workers):
     def run(positions: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         positions = positions.float().requires_grad_()
         attributes = torch.linspace(0, 1, exact.shape[1] * 3).reshape(-1, 3).requires_grad_()
-        rast = rasterize(positions, faces, (64, 65))
+        rast = rasterize(positions, faces, (96, 97))
         colors = interpolate(attributes, rast, faces)
-        (colors.square().sum() + rast[..., 2].sum()).backward()
+        changes = interpolate_derivatives(attributes, rast, pixel_derivatives(rast, positions, faces), faces)
+        (colors.square().sum() + rast[..., 2].sum() + changes.square().sum()).backward()
         assert positions.grad is not None and attributes.grad is not None
         return colors.detach(), positions.grad, attributes.grad
 
