@@ -31,7 +31,7 @@ from .refine_losses import Look, Surface, area_of, bending, normals_of, seen_fac
 from .refine_points import NearestPlaces, points_loss, surface_points
 from .refine_settings import RefineLevel, RefineSettings
 from .snapshots import colour_bytes
-from .targets import Crop, Targets, UnitFrame, crop_of, make_targets
+from .targets import Crop, Targets, UnitFrame, crop_of, make_targets, side_for
 from .types import Camera, Mask, Mesh, Snapshot, View, ViewSet
 
 log = logging.getLogger(__name__)
@@ -273,9 +273,8 @@ def refine_mesh(mesh: Mesh, views: ViewSet, masks: Sequence[Mask], settings: Ref
 
 def _as_large_as_seen(settings: RefineSettings, crops: Sequence[Crop]) -> RefineSettings:
     """No level is larger than the largest view of the object: the time to come is told by the levels."""
-    largest = max(crop.side for crop in crops)
     return dataclasses.replace(settings, levels=tuple(
-        dataclasses.replace(level, side_px=min(level.side_px, largest)) for level in settings.levels))
+        dataclasses.replace(level, side_px=side_for(crops, level.side_px)) for level in settings.levels))
 
 
 @cache

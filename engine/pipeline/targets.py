@@ -94,10 +94,15 @@ class UnitFrame:
         return Mesh((mesh.vertices * self.radius + self.centre).astype(np.float32), mesh.faces)
 
 
+def side_for(crops: Sequence[Crop], side_px: int) -> int:
+    """`side_px`, or less where no view shows the object as large."""
+    return min(side_px, max(crop.side for crop in crops))
+
+
 def make_targets(views: Sequence[View], masks: Sequence[Mask], crops: Sequence[Crop], frame: UnitFrame,
                  side_px: int, device: torch.device) -> Targets:
-    """Targets of `side_px` (less where no view shows the object as large). frame: what clip space is made for."""
-    side = min(side_px, max(crop.side for crop in crops))
+    """Targets of side_for(crops, side_px). frame: what clip space is made for."""
+    side = side_for(crops, side_px)
     rows = [_target(view, mask, crop, side) for view, mask, crop in zip(views, masks, crops)]
     clip = np.stack([_clip_from_unit(view.camera, crop, frame) for view, crop in zip(views, crops)])
     turn = np.stack([view.camera.camera_from_world[:3, :3] for view in views]).astype(np.float32)

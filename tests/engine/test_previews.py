@@ -149,6 +149,7 @@ def test_a_level_is_told_to_be_no_larger_than_the_views_show_the_object(two_colo
             super().__init__(settings, watch)
             planned.extend(level.side_px for level in settings.levels)
 
+    refine.warm_up(CPU)         # its forecast is another
     monkeypatch.setattr(refine, "Forecast", Noted)
     settings = dataclasses.replace(TWO, levels=(RefineLevel(48, 400, 3), RefineLevel(4096, 800, 3)))
     refine_mesh(ball(2), *two_colours, settings, CPU, make_stage())
